@@ -1,0 +1,88 @@
+"""How the tests reach the notebook: by the ids of its cells, never by a copy of them."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOK = ROOT / "EmotionClassification.ipynb"
+
+# Nothing listens here: the Hub is out of reach at once, as behind a firewall that refuses.
+NO_HUB = {"HF_ENDPOINT": "http://127.0.0.1:9"}
+
+
+class Notebook:
+    """The committed notebook and its cells by id."""
+
+    def __init__(self, path):
+        self.content = nbformat.read(path, as_version=4)
+        self.cells = {cell.id: cell for cell in self.content.cells}
+
+    def run(self, *ids, **variables):
+        """Execute the cells of these ids, given variables; return what they leave."""
+        namespace = {"display": lambda *_: None, **variables}
+        for id in ids:
+            exec(compile(self.cells[id].source, f"<cell {id}>", "exec"), namespace)
+        return namespace
+
+
+@pytest.fixture(scope="session")
+def notebook():
+    return Notebook(NOTEBOOK)
+
+
+@pytest.fixture(scope="session")
+def imports(notebook):
+    """What the cells up to the checked parameters leave, defaults untouched."""
+    return notebook.run("colab", "imports", "parameters", "parameter-bounds", "check-parameters")
+
+
+def papermill(folder, environment, **parameters):
+    """Execute the notebook headless, as a user does, with all that it writes under folder."""
+    parameters = {"output_dir": folder / "out", "figures_dir": folder / "figures", **parameters}
+    options = [str(part) for pair in parameters.items() for part in ("-p", *pair)]
+    executed = folder / "run.ipynb"
+    command = [sys.executable, "-m", "papermill", NOTEBOOK, executed, "--no-progress-bar", *options]
+    clean = {k: v for k, v in os.environ.items() if not re.match("WANDB_|HF_", k)}
+    environment = {**clean, "WANDB_DIR": str(folder), "HF_HOME": str(folder / "hf"), **environment}
+    finished = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    finished.notebook = nbformat.read(executed, as_version=4)
+    return finished
+
+
+@pytest.fixture(scope="session")
+def sample_run(tmp_path_factory):
+    """A headless run on the sample, offline in W&B; the folder that it wrote."""
+    folder = tmp_path_factory.mktemp("sample_run")
+    environment = {**NO_HUB, "WANDB_MODE": "offline"}
+    finished = papermill(folder, environment, num_epochs=3, learning_rate=5e-4)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    finished.folder = folder
+    return finished
+
+
+@pytest.fixture(scope="session")
+def hub():
+    """The Hub that HF_ENDPOINT names, or a skip where it does not answer."""
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    try:
+        huggingface_hub.get_session().head(constants.ENDPOINT, timeout=5)
+    except Exception as error:
+        pytest.skip(f"the Hub at {constants.ENDPOINT} does not answer: {type(error).__name__}")
+    return constants.ENDPOINT
+
+
+@pytest.fixture(scope="session")
+def real_data(notebook, imports, hub):
+    """What the cells up to the audit leave on the real data."""
+    variables = {**imports, "note": "", "run": None}
+    cells = notebook.run("hub", "sample", "fetch", "load", "examples", "audit", **variables)
+    assert not cells["inputs"]["offline_fallback"]
+    return cells

@@ -1,0 +1,67 @@
+"""With the Hub, where it answers: the real data, the cache, and what the prose says of them."""
+
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.hub
+
+FINGERPRINT = "8a5cf3a491490f3045a2725c1ab44220b1a5e09a1a83047b86520fa3b11641fe"
+
+
+def test_real_data(real_data):
+    rows = {split: len(part) for split, part in real_data["dataset"].items()}
+    assert rows == {"train": 16000, "validation": 2000, "test": 2000}
+    assert real_data["class_names"] == ["sadness", "joy", "love", "anger", "fear", "surprise"]
+    assert real_data["inputs"]["dataset_revision"] == real_data["dataset_revision"]
+    assert real_data["inputs"]["dataset_fingerprint"] == FINGERPRINT
+
+
+def test_audit(real_data):
+    """The leak that the notebook speaks of: every shared text has another label in train."""
+    rows = real_data["rows"]
+    assert rows["texts that stand more than once in train"] == 31
+    assert rows["texts with two labels in train"] == 30
+    assert rows["validation texts that also stand in train"] == 5
+    assert rows["validation texts in train with another label"] == 5
+    assert rows["test texts that also stand in train"] == 11
+    assert rows["test texts in train with another label"] == 11
+    assert real_data["frames"]["test"]["contradicted"].sum() == 11
+
+
+def test_prose_on_the_data(real_data):
+    """Lower case without punctuation; the largest class many times the smallest."""
+    texts = real_data["frames"]["train"]["text"]
+    assert texts.str.fullmatch(r"[a-z ]+").mean() > 0.99
+    counts = real_data["frames"]["train"]["emotion"].value_counts()
+    assert counts.max() / counts.min() > 9
+
+
+LOAD = """
+import sys
+sys.path.insert(0, "tests")
+from conftest import NOTEBOOK, Notebook
+notebook = Notebook(NOTEBOOK)
+cells = notebook.run("colab", "imports", "parameters", "parameter-bounds", "check-parameters")
+cells = notebook.run("hub", "sample", "fetch", "load", **cells, note="", run=None)
+print(cells["inputs"])
+"""
+
+
+def load(hub, home, **environment):
+    import os
+
+    from conftest import ROOT
+
+    environment = {**os.environ, "HF_ENDPOINT": hub, "HF_HOME": str(home), **environment}
+    command = [sys.executable, "-c", LOAD]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+def test_cached(hub, tmp_path):
+    online = load(hub, tmp_path)
+    assert online.returncode == 0, online.stderr[-2000:]
+    assert FINGERPRINT in online.stdout
+    assert load(hub, tmp_path, HF_HUB_OFFLINE="1").stdout == online.stdout
+    assert load("http://127.0.0.1:9", tmp_path).stdout == online.stdout

@@ -1,0 +1,94 @@
+"""The notebook as a file: what is committed, and that README says the same."""
+
+import ast
+import re
+
+import pytest
+from conftest import ROOT
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.content.cells if cell.cell_type == "code"]
+
+
+def test_committed_without_outputs(notebook):
+    assert all(not cell.outputs and cell.execution_count is None for cell in code_cells(notebook))
+    assert "widgets" not in notebook.content.metadata
+    assert notebook.content.metadata.kernelspec.name == "python3"
+
+
+def test_parameters_cell_is_tagged_and_literal(notebook):
+    tagged = [
+        cell for cell in code_cells(notebook) if "parameters" in cell.metadata.get("tags", [])
+    ]
+    assert [cell.id for cell in tagged] == ["parameters"]
+    for statement in ast.parse(tagged[0].source).body:
+        assert isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant)
+    assert all("  # " in line for line in tagged[0].source.splitlines()), "a comment each"
+
+
+def test_every_parameter_is_checked(notebook, imports):
+    named = {line.split(" = ")[0] for line in notebook.cells["parameters"].source.splitlines()}
+    assert set(imports["Parameters"].model_fields) == named
+
+
+def test_plumbing_is_collapsed_in_jupyter_and_colab(notebook):
+    titled = {cell.id for cell in code_cells(notebook) if cell.source.startswith("# @title")}
+    hidden = {
+        c.id for c in code_cells(notebook) if c.metadata.get("jupyter", {}).get("source_hidden")
+    }
+    form = {cell.id for cell in code_cells(notebook) if cell.metadata.get("cellView") == "form"}
+    assert titled == hidden == form != set()
+
+
+def test_size(notebook):
+    lines = sorted(len(cell.source.splitlines()) for cell in code_cells(notebook))
+    assert len(notebook.content.cells) <= 72
+    assert lines[-1] <= 25
+
+
+def test_colab_never_replaces_torch_or_numpy(notebook):
+    source = notebook.cells["colab"].source
+    installed = re.findall(r'"([\w-]+)>=', source)
+    assert installed and not {"torch", "numpy", "pandas"} & set(installed)
+
+
+def test_colab_installs_only_what_is_missing(imports):
+    missing = imports["missing"]
+    assert missing(["numpy>=1.0", "pytest"]) == []
+    assert missing(["numpy>=999", "no-such-package>=1"]) == ["numpy>=999", "no-such-package>=1"]
+
+
+def test_safetensors_and_no_remote_code(notebook):
+    source = "\n".join(cell.source for cell in code_cells(notebook))
+    assert "use_safetensors=True" in source
+    assert "trust_remote_code" not in source and ".bin" not in source
+
+
+def readme():
+    return (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_readme_parameter_table(notebook):
+    rows = re.findall(r"^\| `(\w+)` \| `([^`]*)` \| (.+?) \|$", readme(), re.MULTILINE)
+    lines = notebook.cells["parameters"].source.splitlines()
+    cell = [re.fullmatch(r"(\w+) = (.+?)  # (.+)", line).groups() for line in lines]
+    assert rows == cell
+
+
+def test_readme_commands(notebook):
+    main = "pip install -r requirements.txt && papermill EmotionClassification.ipynb run.ipynb"
+    tests = "pip install -r requirements.txt && pytest"
+    first_screen = readme().splitlines()[:30]
+    assert main in first_screen and tests in first_screen
+    title = notebook.cells["title"].source
+    assert "papermill EmotionClassification.ipynb run.ipynb" in title
+    known = {line.split(" = ")[0] for line in notebook.cells["parameters"].source.splitlines()}
+    assert set(re.findall(r"-p (\w+) ", title + readme())) <= known
+    ci = (ROOT / ".ci" / "run").read_text() + (ROOT / ".github/workflows/ci.yml").read_text()
+    assert ci.count("papermill EmotionClassification.ipynb run.ipynb") >= 2
+
+
+@pytest.mark.parametrize("path", ["README.md", "requirements.txt", "wandb/README.md"])
+def test_no_machine_of_ours(path):
+    assert not re.search(r"/work/|/root/|/home/|/tmp/", (ROOT / path).read_text(encoding="utf-8"))

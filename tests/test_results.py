@@ -1,0 +1,66 @@
+"""The committed results: README says what figures/metrics.json says, and the W&B record agrees."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+
+@pytest.fixture(scope="module")
+def record():
+    return json.loads((ROOT / "figures" / "metrics.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def readme():
+    return (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_results_table(record, readme):
+    expected = [
+        (name.replace("_", " "), *(shown(record[split], name) for split in ("test", "baseline")))
+        for name in record["test"]["intervals"]
+    ]
+    rows = re.findall(r"^\| ([a-z A-Z0-9]+) \| ([\d., \[\]]+) \| ([\d., \[\]]+) \|$", readme, re.M)
+    assert rows == expected
+
+
+def shown(result, name):
+    low, high = result["intervals"][name]
+    return f"{result[name]:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def test_circumstances(record, readme, notebook):
+    minutes, gib = record["seconds"] / 60, record["train"]["peak_memory_bytes"] / 2**30
+    assert f"{minutes:.0f} minutes and {gib:.1f} GiB" in readme
+    assert f"takes about {minutes:.0f} minutes on two CPU cores" in notebook.cells["title"].source
+    assert f"one seed ({record['parameters']['seed']})" in readme
+    assert f"`{record['environment']['device']}`, {record['environment']['precision']}" in readme
+    assert "stand-in" in record["note"].lower() and "weights are a stand-in" in readme
+
+
+def test_reference_run_is_a_full_one_with_the_defaults(record, notebook):
+    values = notebook.run("parameters")
+    assert record["parameters"] == {name: values[name] for name in record["parameters"]}
+    assert record["test"]["rows"] == 2000 and not record["inputs"]["offline_fallback"]
+
+
+def test_reference_wandb_record_is_of_the_same_run(record):
+    (folder,) = (ROOT / "wandb").glob("offline-run-*-reference")
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", folder]
+    tracked = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    for name in record["test"]["intervals"]:
+        assert tracked["summary"][f"test/{name}"] == pytest.approx(record["test"][name])
+    assert tracked["notes"] == record["note"]
+    assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) < 2**20
+
+
+def test_no_row_of_the_data_set_is_committed(readme):
+    """Neither the table of predictions nor a text of it lies in the committed record."""
+    (folder,) = (ROOT / "wandb").glob("offline-run-*-reference")
+    assert not list(folder.rglob("test_predictions*"))
+    files = [file for file in folder.rglob("*") if file.suffix in (".wandb", ".json")]
+    assert files and not [file for file in files if b"i feel" in file.read_bytes()]

@@ -1,0 +1,218 @@
+"""A headless run on the sample: what it leaves, read back, and that the pieces agree."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import NO_HUB, ROOT, papermill
+from PIL import Image
+from sklearn import metrics as sk
+
+NAMES = ["sadness", "joy", "love", "anger", "fear", "surprise"]
+METRICS = [
+    "accuracy",
+    "weighted_precision",
+    "weighted_recall",
+    "weighted_f1",
+    "macro_f1",
+    "weighted_roc_auc",
+    "macro_roc_auc",
+    "log_loss",
+    "expected_calibration_error",
+]
+FIGURES = [
+    "class_distribution.png",
+    "token_lengths.png",
+    "training_curves.png",
+    "confusion_matrix.png",
+    "roc_curves.png",
+    "calibration.png",
+]
+
+
+@pytest.fixture(scope="module")
+def record(sample_run):
+    return json.loads((sample_run.folder / "out" / "sample" / "metrics.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def predictions(sample_run):
+    return pd.read_csv(sample_run.folder / "out" / "sample" / "predictions.csv")
+
+
+@pytest.fixture(scope="module")
+def tracked(sample_run):
+    """The offline W&B record, as `wandb leet inspect` reads it."""
+    (folder,) = (sample_run.folder / "wandb").glob("offline-run-*")
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", folder]
+    return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+
+
+def outputs(notebook):
+    """All that the executed notebook shows, as one text."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    shown = [output for cell in cells for output in cell.outputs]
+    return "\n".join(str(output.get("text") or output.get("data")) for output in shown)
+
+
+def test_runs_from_top_to_bottom(sample_run):
+    """The original stopped with a NameError."""
+    code = [cell for cell in sample_run.notebook.cells if cell.cell_type == "code"]
+    assert all(cell.execution_count for cell in code)
+    assert "Warning" not in outputs(sample_run.notebook)
+
+
+def test_metrics_json(record):
+    assert set(record) >= {"inputs", "parameters", "environment", "train", "validation", "test"}
+    assert set(record["inputs"]) == {
+        *("model_name", "model_revision", "dataset_name", "dataset_revision"),
+        *("dataset_fingerprint", "offline_fallback"),
+    }
+    assert set(record["environment"]) == {"python", "packages", "device", "precision"}
+    assert record["train"]["rows"] == 438 and list(record["train"]["class_weights"]) == NAMES
+    assert record["train"]["epochs"] == 3 and 1 <= record["train"]["best_epoch"] <= 3
+    for measure in ("seconds", "samples_per_second", "peak_memory_bytes"):
+        assert record["train"][measure] > 0
+    for split, rows in (("validation", 94), ("test", 95), ("baseline", 95)):
+        assert record[split]["rows"] == rows
+        assert set(METRICS) <= set(record[split])
+    for split in ("test", "baseline"):
+        assert np.sum(record[split]["confusion_matrix"]) == 95
+        assert list(record[split]["per_class"]) == NAMES
+        for name in METRICS:
+            low, high = record[split]["intervals"][name]
+            assert low <= high
+    assert record["parameters"]["num_epochs"] == 3
+
+
+def test_it_learns(record):
+    """A third of the sample is joy: a model that has learnt nothing stays there."""
+    assert record["test"]["accuracy"] > 0.5
+    assert record["test"]["macro_roc_auc"] > 0.8
+
+
+def test_class_weights_are_those_of_the_train_split(record):
+    counts = pd.read_csv(ROOT / "tests/sample/train.csv")["label"].value_counts()
+    expected = {name: 438 / (6 * counts[name]) for name in NAMES}
+    assert record["train"]["class_weights"] == pytest.approx(expected)
+
+
+def test_predictions_line_up_with_the_test_texts(predictions):
+    """Training groups texts by length, which must not reorder what is predicted."""
+    test = pd.read_csv(ROOT / "tests/sample/test.csv")
+    assert list(predictions) == ["text", "label", "predicted", *NAMES]
+    assert predictions["text"].tolist() == test["text"].tolist()
+    assert predictions["label"].tolist() == test["label"].tolist()
+
+
+def test_metrics_are_those_of_the_predictions(record, predictions):
+    probabilities = predictions[NAMES].to_numpy()
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    labels = predictions["label"].map(NAMES.index).to_numpy()
+    assert predictions["predicted"].tolist() == [NAMES[i] for i in probabilities.argmax(axis=1)]
+    test = record["test"]
+    assert test["accuracy"] == pytest.approx(
+        (predictions["label"] == predictions["predicted"]).mean()
+    )
+    auc = sk.roc_auc_score(labels, probabilities, multi_class="ovr", average="weighted")
+    assert test["weighted_roc_auc"] == pytest.approx(auc)
+    matrix = sk.confusion_matrix(predictions["label"], predictions["predicted"], labels=NAMES)
+    assert test["confusion_matrix"] == matrix.tolist()
+
+
+def test_saved_model_gives_the_predictions(sample_run, predictions):
+    from transformers import pipeline
+
+    folder = sample_run.folder / "out" / "sample" / "model"
+    assert {file.suffix for file in folder.iterdir()} <= {".json", ".safetensors", ".txt"}
+    answers = pipeline("text-classification", model=str(folder))(
+        predictions["text"].tolist(), top_k=None
+    )
+    answered = pd.DataFrame([{a["label"]: a["score"] for a in scores} for scores in answers])
+    np.testing.assert_allclose(answered[NAMES], predictions[NAMES], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figure_is_drawn(sample_run, name):
+    pixels = np.asarray(Image.open(sample_run.folder / "figures" / "sample" / name).convert("L"))
+    assert min(pixels.shape) >= 500
+    assert 0.02 < (pixels < 250).mean() < 0.9
+
+
+def test_one_picture_a_figure_in_the_notebook(sample_run):
+    assert outputs(sample_run.notebook).count("image/png") == len(FIGURES)
+
+
+def test_says_loudly_that_it_is_the_sample(sample_run, record, tracked):
+    assert record["inputs"]["offline_fallback"] is True
+    assert "MiniLM" in record["inputs"]["model_name"] and "SAMPLE" in record["note"]
+    assert "# SAMPLE: not DistilBERT" in outputs(sample_run.notebook)
+    assert {"sample", "not-distilbert"} <= set(tracked["tags"])
+    assert not list((sample_run.folder / "out").glob("*.json"))
+    assert not list((sample_run.folder / "figures").glob("*.png"))
+
+
+def test_every_figure_title_names_the_sample(notebook, imports):
+    import matplotlib.pyplot as plt
+
+    given = {"inputs": {"model_name": "m", "dataset_name": "d"}, "note": "SAMPLE"}
+    cells = notebook.run("keep-figure", **{**imports, **given})
+    figure = plt.figure()
+    cells["keep_figure"](figure, "x.png", "Title")
+    assert figure.get_suptitle().splitlines() == ["Title", "m on d", "SAMPLE"]
+    kept = [c.source for c in notebook.content.cells if "plt.subplots" in c.source]
+    assert len(kept) == len(FIGURES) and all("keep_figure(figure, " in source for source in kept)
+
+
+def test_wandb_record_agrees_with_metrics_json(record, tracked):
+    assert tracked["state"] == "finished" and tracked["exit_code"] == 0
+    summary, config = tracked["summary"], tracked["config"]
+    for name in METRICS:
+        assert summary[f"test/{name}"] == pytest.approx(record["test"][name])
+    assert config["parameters"] == record["parameters"]
+    assert config["inputs"] == record["inputs"]
+    assert config["environment"] == record["environment"]
+    assert {"train/loss", "eval/loss", "eval/macro_f1", "train/learning_rate"} <= set(summary)
+    assert summary["test_predictions"]["nrows"] == 95
+    assert {f"figures/{name}" for name in FIGURES} <= set(summary)
+    assert {"confusion_matrix_table", "roc_curves_table"} <= set(summary)
+
+
+def test_wandb_record_names_no_machine(sample_run):
+    import getpass
+    import platform
+    from pathlib import Path
+
+    (folder,) = (sample_run.folder / "wandb").glob("offline-run-*")
+    (file,) = folder.glob("*.wandb")
+    content = file.read_bytes().replace(str(sample_run.folder).encode(), b"")
+    private = [str(Path.home()) + "/", sys.prefix, f"{platform.node()}\0"]
+    assert not [word for word in private if len(word) > 4 and word.encode() in content]
+    assert f'"username":"{getpass.getuser()}"'.encode() not in content
+
+
+def test_wandb_disabled_and_quick(tmp_path):
+    environment = {**NO_HUB, "WANDB_MODE": "disabled"}
+    finished = papermill(tmp_path, environment, num_epochs=1, max_train_samples=64)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    record = json.loads((tmp_path / "out" / "sample" / "metrics.json").read_text())
+    assert record["train"]["rows"] == 64
+    assert not (tmp_path / "wandb").exists()
+
+
+def test_no_fallback_stops_before_training(tmp_path):
+    environment = {**NO_HUB, "WANDB_MODE": "disabled"}
+    finished = papermill(tmp_path, environment, offline_fallback=False)
+    assert finished.returncode != 0
+    for word in (
+        "ConnectionError",
+        "HF_ENDPOINT",
+        "HF_HOME",
+        "offline_fallback",
+        "dair-ai/emotion",
+    ):
+        assert word in finished.stderr
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,222 @@
+"""Class weights, loss, batches and the choice of the epoch, through the notebook's cells."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.utils.class_weight import compute_class_weight
+from transformers import BertConfig, BertForSequenceClassification, TrainingArguments
+
+LABELS = np.repeat([0, 1, 2], [20, 9, 3])
+NAMES = ["often", "seldom", "rare"]
+
+
+@pytest.fixture(scope="module")
+def cells(notebook, imports):
+    """Everything up to the arguments, on a made-up data set of three classes."""
+    import datasets
+
+    rows = {"text": ["x"] * len(LABELS), "label": LABELS.tolist()}
+    made_up = {"dataset": datasets.DatasetDict(train=datasets.Dataset.from_dict(rows))}
+    variables = {**imports, **made_up, "class_names": NAMES, "precision": "fp32"}
+    return notebook.run("class-weights", "trainer-class", "calibration", "metrics", **variables)
+
+
+def tiny_model(seed=0):
+    torch.manual_seed(seed)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    off = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    config = BertConfig(vocab_size=50, intermediate_size=32, num_labels=3, **sizes, **off)
+    return BertForSequenceClassification(config)
+
+
+def token_rows(labels=LABELS, seed=0):
+    generator = np.random.default_rng(seed)
+    lengths = generator.integers(3, 12, size=len(labels))
+    ids = [generator.integers(1, 50, size=length).tolist() for length in lengths]
+    return [{"input_ids": i, "labels": int(label)} for i, label in zip(ids, labels, strict=True)]
+
+
+class Padding:
+    """The little of a tokenizer that the collator needs."""
+
+    model_input_names = ["input_ids", "attention_mask"]
+
+    def pad(self, features, **_):
+        width = max(len(feature["input_ids"]) for feature in features)
+        pad = [[0] * (width - len(feature["input_ids"])) for feature in features]
+        ids = [f["input_ids"] + p for f, p in zip(features, pad, strict=True)]
+        mask = [
+            [1] * len(f["input_ids"]) + [0] * len(p) for f, p in zip(features, pad, strict=True)
+        ]
+        labels = torch.tensor([feature["labels"] for feature in features])
+        tensors = {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}
+        return {**tensors, "labels": labels}
+
+
+def one_step(cells, folder, weights, batch, accumulation):
+    """The change of every parameter by one step of plain gradient descent: minus its gradient."""
+    arguments = TrainingArguments(
+        output_dir=folder,
+        per_device_train_batch_size=batch,
+        gradient_accumulation_steps=accumulation,
+        max_steps=1,
+        learning_rate=1.0,
+        lr_scheduler_type="constant",
+        optim="sgd",
+        max_grad_norm=0,
+        train_sampling_strategy="sequential",
+        save_strategy="no",
+        report_to="none",
+        use_cpu=True,
+        disable_tqdm=True,
+    )
+    model = tiny_model()
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    trainer = cells["WeightedLossTrainer"](
+        model=model,
+        args=arguments,
+        class_weights=weights,
+        train_dataset=token_rows(),
+        data_collator=Padding().pad,
+    )
+    trainer.train()
+    return {name: before[name] - value.detach() for name, value in model.named_parameters()}
+
+
+def test_balanced_weights_are_scikit_learns(cells):
+    expected = compute_class_weight("balanced", classes=np.unique(LABELS), y=LABELS)
+    np.testing.assert_allclose(cells["class_weights"](LABELS, "balanced"), expected)
+    np.testing.assert_allclose(
+        cells["class_weights"](LABELS, "balanced"), 32 / (3 * np.array([20, 9, 3]))
+    )
+    np.testing.assert_allclose(cells["class_weights"](LABELS, "sqrt"), np.sqrt(expected))
+    np.testing.assert_array_equal(cells["class_weights"](LABELS, "none"), np.ones(3))
+
+
+def test_balanced_weights_average_one_over_the_texts(cells):
+    assert cells["class_weights"](LABELS, "balanced")[LABELS].mean() == pytest.approx(1)
+
+
+def test_weights_reach_the_gradient(cells, tmp_path):
+    """The original computed class weights and trained without them."""
+    gradients = {
+        weighting: one_step(cells, tmp_path, cells["class_weights"](LABELS, weighting), 32, 1)
+        for weighting in ("balanced", "none")
+    }
+    weighted = gradients["balanced"]["classifier.bias"]
+    unweighted = gradients["none"]["classifier.bias"]
+    assert not torch.allclose(weighted, unweighted, atol=1e-3)
+    # The rare class pulls its bias up, so the gradient there is lower (more negative).
+    assert weighted[2] < unweighted[2]
+
+
+def test_gradient_is_that_of_the_weighted_cross_entropy(cells, tmp_path):
+    weights = cells["class_weights"](LABELS, "balanced")
+    stepped = one_step(cells, tmp_path, weights, 32, 1)
+    model = tiny_model().train()
+    batch = Padding().pad(token_rows())
+    labels = batch.pop("labels")
+    each = torch.nn.functional.cross_entropy(model(**batch).logits, labels, reduction="none")
+    (each * torch.tensor(weights, dtype=torch.float32)[labels]).mean().backward()
+    for name, value in model.named_parameters():
+        torch.testing.assert_close(stepped[name], value.grad, atol=1e-6, rtol=1e-4)
+
+
+def test_four_accumulated_batches_of_8_give_the_gradient_of_one_of_32(cells, tmp_path):
+    weights = cells["class_weights"](LABELS, "balanced")
+    whole = one_step(cells, tmp_path, weights, 32, 1)
+    parts = one_step(cells, tmp_path, weights, 8, 4)
+    for name in whole:
+        torch.testing.assert_close(parts[name], whole[name], atol=1e-6, rtol=1e-4)
+
+
+@pytest.fixture
+def trainer(notebook, cells, tmp_path):
+    """The notebook's own trainer and arguments, on a tiny model and made-up tokens."""
+    import datasets
+
+    rows = [{**row, "length": len(row["input_ids"])} for row in token_rows()]
+    made_up = {
+        "tokenised": {s: datasets.Dataset.from_list(rows) for s in ("train", "validation")},
+        "tokenizer": None,
+        "model": tiny_model(),
+        "output_dir": tmp_path,
+        "train_batch_size": 8,
+        "num_epochs": 6,
+    }
+    variables = {**cells, **made_up}
+    variables["transformers"].logging.set_verbosity_error()
+    source = notebook.cells["arguments"].source
+    assert 'report_to="wandb"' in source
+    left = notebook.run("arguments", **variables)
+    left["training_arguments"].report_to = []
+    left["training_arguments"].disable_tqdm = True
+    trainer = notebook.run("train", **left)["trainer"]
+    trainer.data_collator = Padding().pad
+    return trainer
+
+
+def test_trains_on_train_and_validates_on_validation(trainer):
+    """The original overwrote its stratified split."""
+    assert len(trainer.train_dataset) == len(trainer.eval_dataset) == len(LABELS)
+    assert trainer.args.eval_strategy == trainer.args.save_strategy == "epoch"
+
+
+def test_batches_are_padded_to_their_own_longest_text(trainer):
+    """The original padded every text to 128 tokens."""
+    batches = list(trainer.get_train_dataloader())
+    widths = [batch["input_ids"].shape[1] for batch in batches]
+    assert len(set(widths)) > 1 and max(widths) == 11
+    assert all(
+        batch["attention_mask"].sum(dim=1).max() == w
+        for batch, w in zip(batches, widths, strict=True)
+    )
+
+
+def test_texts_of_like_length_share_a_batch(trainer):
+    padding = [1 - b["attention_mask"].float().mean() for b in trainer.get_train_dataloader()]
+    assert np.mean(padding) < 0.2
+
+
+def test_validation_keeps_the_order_of_its_rows(trainer):
+    labels = trainer.predict(trainer.eval_dataset).label_ids
+    assert labels.tolist() == trainer.eval_dataset["labels"][:]
+
+
+def test_validation_loss_is_the_weighted_one(trainer):
+    output = trainer.predict(trainer.eval_dataset)
+    logits, labels = torch.tensor(output.predictions), torch.tensor(output.label_ids)
+    each = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+    weighted = (each * trainer.class_weights[labels]).mean().item()
+    assert output.metrics["test_loss"] == pytest.approx(weighted, rel=1e-4)
+    assert output.metrics["test_loss"] != pytest.approx(each.mean().item(), rel=1e-2)
+
+
+def test_best_epoch_and_early_stopping(trainer):
+    scripted = iter([0.3, 0.5, 0.4, 0.45, 0.6, 0.7])
+    seen = []
+
+    def metrics(_):
+        seen.append(trainer.model.classifier.bias.detach().clone())
+        return {"macro_f1": next(scripted)}
+
+    trainer.compute_metrics = metrics
+    trainer.train()
+    assert len(seen) == 4, "two epochs without a better macro F1 end it"
+    assert trainer.state.best_metric == 0.5
+    assert torch.equal(trainer.model.classifier.bias, seen[1]), "the best epoch's weights are kept"
+
+
+def test_bfloat16_where_the_hardware_is_fast_at_it(notebook, imports, monkeypatch):
+    def chosen(gpu, gpu_bf16, **cpu):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: gpu_bf16)
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: cpu)
+        return notebook.run("precision", **imports)["precision"]
+
+    assert chosen(True, True) == "bf16"
+    assert chosen(True, False, avx512_bf16=True) == "fp32"
+    assert chosen(False, False, avx512_bf16=True) == "bf16"
+    assert chosen(False, False, amx_bf16=True) == "bf16"
+    assert chosen(False, False, avx512_f=True, avx512_bf16=False) == "fp32"
+    assert chosen(False, False) == "fp32"
