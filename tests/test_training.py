@@ -135,9 +135,10 @@ def trainer(notebook, cells, tmp_path):
     """The notebook's own trainer and arguments, on a tiny model and made-up tokens."""
     import datasets
 
-    rows = [{**row, "length": len(row["input_ids"])} for row in token_rows()]
+    rows = [{**row, "length": len(row["input_ids"])} for row in token_rows(np.tile(LABELS, 8))]
+    splits = {"train": rows, "validation": rows[: len(LABELS)]}
     made_up = {
-        "tokenised": {s: datasets.Dataset.from_list(rows) for s in ("train", "validation")},
+        "tokenised": {name: datasets.Dataset.from_list(part) for name, part in splits.items()},
         "tokenizer": None,
         "model": tiny_model(),
         "output_dir": tmp_path,
@@ -158,7 +159,7 @@ def trainer(notebook, cells, tmp_path):
 
 def test_trains_on_train_and_validates_on_validation(trainer):
     """The original overwrote its stratified split."""
-    assert len(trainer.train_dataset) == len(trainer.eval_dataset) == len(LABELS)
+    assert (len(trainer.train_dataset), len(trainer.eval_dataset)) == (8 * 32, 32)
     assert trainer.args.eval_strategy == trainer.args.save_strategy == "epoch"
 
 
@@ -184,6 +185,8 @@ def test_validation_keeps_the_order_of_its_rows(trainer):
 
 
 def test_validation_loss_is_the_weighted_one(trainer):
+    with torch.no_grad():
+        trainer.model.classifier.bias.copy_(torch.tensor([2.0, 0.0, -2.0]))
     output = trainer.predict(trainer.eval_dataset)
     logits, labels = torch.tensor(output.predictions), torch.tensor(output.label_ids)
     each = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
