@@ -60,6 +60,25 @@ def papermill(folder, environment, **parameters):
     return finished
 
 
+LOAD = """
+import sys, types
+sys.path.insert(0, "tests")
+from conftest import NOTEBOOK, Notebook
+notebook = Notebook(NOTEBOOK)
+cells = notebook.run("colab", "imports", "parameters", "parameter-bounds", "check-parameters")
+run = types.SimpleNamespace(tags=())
+cells = notebook.run("hub", "sample", "fetch", "load", **cells, note="", run=run)
+print(cells["inputs"])
+"""
+
+
+def load_data(hub, home, **environment):
+    """Run the cells that load the data in a process of their own, which prints the inputs."""
+    environment = {**os.environ, "HF_ENDPOINT": hub, "HF_HOME": str(home), **environment}
+    options = {"cwd": ROOT, "env": environment, "capture_output": True, "text": True}
+    return subprocess.run([sys.executable, "-c", LOAD], timeout=120, **options)
+
+
 @pytest.fixture(scope="session")
 def sample_run(tmp_path_factory):
     """A headless run on the sample, offline in W&B; the folder that it wrote."""

@@ -1,10 +1,11 @@
 """Loading, subsetting and tokenising, through the notebook's cells, on the sample."""
 
 import importlib.util
+import socket
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, load_data
 
 NAMES = ["sadness", "joy", "love", "anger", "fear", "surprise"]
 
@@ -91,3 +92,11 @@ def test_damaged_minilm_is_refused(notebook, imports, monkeypatch, tmp_path):
     cells = notebook.run("hub", "sample", **imports)
     with pytest.raises(ValueError, match="SHA-256"):
         cells["sample_folders"](OSError())
+
+
+def test_hub_that_never_answers(tmp_path):
+    """Behind a firewall that drops what it is sent: the sample, and no process left hanging."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        loaded = load_data(f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path)
+    assert loaded.returncode == 0, loaded.stderr[-2000:]
+    assert "'offline_fallback': True" in loaded.stdout

@@ -1,9 +1,7 @@
 """With the Hub, where it answers: the real data, the cache, and what the prose says of them."""
 
-import subprocess
-import sys
-
 import pytest
+from conftest import NO_HUB, load_data
 
 pytestmark = pytest.mark.hub
 
@@ -38,30 +36,9 @@ def test_prose_on_the_data(real_data):
     assert counts.max() / counts.min() > 9
 
 
-LOAD = """
-import sys
-sys.path.insert(0, "tests")
-from conftest import NOTEBOOK, Notebook
-notebook = Notebook(NOTEBOOK)
-cells = notebook.run("colab", "imports", "parameters", "parameter-bounds", "check-parameters")
-cells = notebook.run("hub", "sample", "fetch", "load", **cells, note="", run=None)
-print(cells["inputs"])
-"""
-
-
-def load(hub, home, **environment):
-    import os
-
-    from conftest import ROOT
-
-    environment = {**os.environ, "HF_ENDPOINT": hub, "HF_HOME": str(home), **environment}
-    command = [sys.executable, "-c", LOAD]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-
-
 def test_cached(hub, tmp_path):
-    online = load(hub, tmp_path)
+    online = load_data(hub, tmp_path)
     assert online.returncode == 0, online.stderr[-2000:]
     assert FINGERPRINT in online.stdout
-    assert load(hub, tmp_path, HF_HUB_OFFLINE="1").stdout == online.stdout
-    assert load("http://127.0.0.1:9", tmp_path).stdout == online.stdout
+    assert load_data(hub, tmp_path, HF_HUB_OFFLINE="1").stdout == online.stdout
+    assert load_data(NO_HUB["HF_ENDPOINT"], tmp_path).stdout == online.stdout

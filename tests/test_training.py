@@ -135,10 +135,11 @@ def trainer(notebook, cells, tmp_path):
     """The notebook's own trainer and arguments, on a tiny model and made-up tokens."""
     import datasets
 
-    rows = [{**row, "length": len(row["input_ids"])} for row in token_rows(np.tile(LABELS, 8))]
-    splits = {"train": rows, "validation": rows[: len(LABELS)]}
+    rows = {"train": token_rows(np.tile(LABELS, 8)), "validation": token_rows(seed=1)}
+    for row in rows["train"] + rows["validation"]:
+        row["length"] = len(row["input_ids"])
     made_up = {
-        "tokenised": {name: datasets.Dataset.from_list(part) for name, part in splits.items()},
+        "tokenised": {name: datasets.Dataset.from_list(split) for name, split in rows.items()},
         "tokenizer": None,
         "model": tiny_model(),
         "output_dir": tmp_path,
@@ -159,7 +160,9 @@ def trainer(notebook, cells, tmp_path):
 
 def test_trains_on_train_and_validates_on_validation(trainer):
     """The original overwrote its stratified split."""
-    assert (len(trainer.train_dataset), len(trainer.eval_dataset)) == (8 * 32, 32)
+    assert trainer.train_dataset["labels"][:] == np.tile(LABELS, 8).tolist()
+    validation = [row["input_ids"] for row in token_rows(seed=1)]
+    assert sorted(trainer.eval_dataset["input_ids"][:]) == sorted(validation)
     assert trainer.args.eval_strategy == trainer.args.save_strategy == "epoch"
 
 
