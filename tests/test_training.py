@@ -132,6 +132,10 @@ def test_four_accumulated_batches_of_8_give_the_gradient_of_one_of_32(cells, tmp
 
 @pytest.fixture
 def trainer(notebook, cells, tmp_path):
+    return notebook_trainer(notebook, cells, tmp_path)
+
+
+def notebook_trainer(notebook, cells, folder, **parameters):
     """The notebook's own trainer and arguments, on a tiny model and made-up tokens."""
     import datasets
 
@@ -142,9 +146,10 @@ def trainer(notebook, cells, tmp_path):
         "tokenised": {name: datasets.Dataset.from_list(split) for name, split in rows.items()},
         "tokenizer": None,
         "model": tiny_model(),
-        "output_dir": tmp_path,
+        "output_dir": folder,
         "train_batch_size": 8,
         "num_epochs": 6,
+        **parameters,
     }
     variables = {**cells, **made_up}
     variables["transformers"].logging.set_verbosity_error()
@@ -211,6 +216,18 @@ def test_best_epoch_and_early_stopping(trainer):
     assert len(seen) == 4, "two epochs without a better macro F1 end it"
     assert trainer.state.best_metric == 0.5
     assert torch.equal(trainer.model.classifier.bias, seen[1]), "the best epoch's weights are kept"
+
+
+def test_trains_in_bfloat16(notebook, cells, tmp_path):
+    changes = {}
+    for precision in ("fp32", "bf16"):
+        trainer = notebook_trainer(notebook, cells, tmp_path, precision=precision, num_epochs=1)
+        before = trainer.model.classifier.weight.detach().clone()
+        trainer.train()
+        changes[precision] = trainer.model.classifier.weight.detach() - before
+    assert changes["bf16"].dtype == torch.float32, "the weights themselves stay in float32"
+    assert not torch.equal(changes["bf16"], changes["fp32"])
+    torch.testing.assert_close(changes["bf16"], changes["fp32"], atol=3e-4, rtol=0.3)
 
 
 def test_bfloat16_where_the_hardware_is_fast_at_it(notebook, imports, monkeypatch):
