@@ -21,11 +21,15 @@ def readme():
 
 def test_results_table(record, readme):
     expected = [
-        (name.replace("_", " "), *(shown(record[split], name) for split in ("test", "baseline")))
+        (spelled(name), *(shown(record[split], name) for split in ("test", "baseline")))
         for name in record["test"]["intervals"]
     ]
-    rows = re.findall(r"^\| ([a-z A-Z0-9]+) \| ([\d., \[\]]+) \| ([\d., \[\]]+) \|$", readme, re.M)
+    rows = re.findall(r"^\| ([a-zA-Z0-9 -]+) \| ([\d., \[\]]+) \| ([\d., \[\]]+) \|$", readme, re.M)
     assert rows == expected
+
+
+def spelled(name):
+    return name.replace("_", " ").replace("f1", "F1").replace("roc auc", "ROC-AUC")
 
 
 def shown(result, name):
