@@ -1,5 +1,6 @@
 """How the tests reach the notebook: by the ids of its cells, never by a copy of them."""
 
+import json
 import os
 import re
 import subprocess
@@ -14,6 +15,10 @@ NOTEBOOK = ROOT / "EmotionClassification.ipynb"
 
 # Nothing listens here: the Hub is out of reach at once, as behind a firewall that refuses.
 NO_HUB = {"HF_ENDPOINT": "http://127.0.0.1:9"}
+
+
+SETUP = ("colab", "imports", "parameters", "parameter-bounds", "check-parameters")
+EMOTIONS = ["sadness", "joy", "love", "anger", "fear", "surprise"]
 
 
 class Notebook:
@@ -39,7 +44,12 @@ def notebook():
 @pytest.fixture(scope="session")
 def imports(notebook):
     """What the cells up to the checked parameters leave, defaults untouched."""
-    return notebook.run("colab", "imports", "parameters", "parameter-bounds", "check-parameters")
+    return notebook.run(*SETUP)
+
+
+@pytest.fixture(scope="session")
+def readme():
+    return (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def papermill(folder, environment, **parameters):
@@ -63,9 +73,9 @@ def papermill(folder, environment, **parameters):
 LOAD = """
 import sys, types
 sys.path.insert(0, "tests")
-from conftest import NOTEBOOK, Notebook
+from conftest import NOTEBOOK, SETUP, Notebook
 notebook = Notebook(NOTEBOOK)
-cells = notebook.run("colab", "imports", "parameters", "parameter-bounds", "check-parameters")
+cells = notebook.run(*SETUP)
 run = types.SimpleNamespace(tags=())
 cells = notebook.run("hub", "sample", "fetch", "load", **cells, note="", run=run)
 print(cells["inputs"])
@@ -79,6 +89,12 @@ def load_data(hub, home, **environment):
     return subprocess.run([sys.executable, "-c", LOAD], timeout=120, **options)
 
 
+def wandb_summary(folder):
+    """The offline W&B record in folder, as `wandb leet inspect` reads it."""
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", folder]
+    return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+
+
 @pytest.fixture(scope="session")
 def sample_run(tmp_path_factory):
     """A headless run on the sample, offline in W&B; the folder that it wrote."""
@@ -87,20 +103,17 @@ def sample_run(tmp_path_factory):
     finished = papermill(folder, environment, num_epochs=3, learning_rate=5e-4)
     assert finished.returncode == 0, finished.stderr[-3000:]
     finished.folder = folder
+    (finished.wandb_folder,) = (folder / "wandb").glob("offline-run-*")
     return finished
 
 
 @pytest.fixture(scope="session")
-def hub():
+def hub(notebook, imports):
     """The Hub that HF_ENDPOINT names, or a skip where it does not answer."""
-    import huggingface_hub
-    from huggingface_hub import constants
-
-    try:
-        huggingface_hub.get_session().head(constants.ENDPOINT, timeout=5)
-    except Exception as error:
-        pytest.skip(f"the Hub at {constants.ENDPOINT} does not answer: {type(error).__name__}")
-    return constants.ENDPOINT
+    endpoint = imports["huggingface_hub"].constants.ENDPOINT
+    if not notebook.run("hub", **imports)["hub_answers"]():
+        pytest.skip(f"the Hub at {endpoint} does not answer")
+    return endpoint
 
 
 @pytest.fixture(scope="session")

@@ -5,9 +5,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, load_data
-
-NAMES = ["sadness", "joy", "love", "anger", "fear", "surprise"]
+from conftest import EMOTIONS, ROOT, load_data
 
 
 @pytest.fixture(scope="module")
@@ -27,10 +25,9 @@ def shares(split):
 
 def test_splits_and_names_come_from_the_data_set(notebook, given):
     cells = notebook.run("load", **given)
-    assert {name: len(split) for name, split in cells["dataset"].items()} == {
-        **{"train": 438, "validation": 94, "test": 95}
-    }
-    assert cells["class_names"] == list(cells["colors"]) == NAMES
+    rows = {name: len(split) for name, split in cells["dataset"].items()}
+    assert rows == {"train": 438, "validation": 94, "test": 95}
+    assert cells["class_names"] == list(cells["colors"]) == EMOTIONS
     assert len(set(cells["colors"].values())) == 6, "one colour per emotion"
 
 

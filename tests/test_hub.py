@@ -1,7 +1,7 @@
 """With the Hub, where it answers: the real data, the cache, and what the prose says of them."""
 
 import pytest
-from conftest import NO_HUB, load_data
+from conftest import EMOTIONS, NO_HUB, load_data
 
 pytestmark = pytest.mark.hub
 
@@ -11,7 +11,7 @@ FINGERPRINT = "8a5cf3a491490f3045a2725c1ab44220b1a5e09a1a83047b86520fa3b11641fe"
 def test_real_data(real_data):
     rows = {split: len(part) for split, part in real_data["dataset"].items()}
     assert rows == {"train": 16000, "validation": 2000, "test": 2000}
-    assert real_data["class_names"] == ["sadness", "joy", "love", "anger", "fear", "surprise"]
+    assert real_data["class_names"] == EMOTIONS
     assert real_data["inputs"]["dataset_revision"] == real_data["dataset_revision"]
     assert real_data["inputs"]["dataset_fingerprint"] == FINGERPRINT
 

@@ -12,7 +12,7 @@ def cells(notebook, imports):
 
 
 @pytest.fixture(scope="module")
-def random_case(notebook, imports):
+def random_case():
     generator = np.random.default_rng(0)
     labels = generator.integers(6, size=500)
     logits = generator.normal(size=(500, 6)) + 1.5 * np.eye(6)[labels]

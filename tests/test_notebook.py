@@ -65,26 +65,22 @@ def test_safetensors_and_no_remote_code(notebook):
     assert "trust_remote_code" not in source and "import pickle" not in source
 
 
-def readme():
-    return (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def test_readme_parameter_table(notebook):
-    rows = re.findall(r"^\| `(\w+)` \| `([^`]*)` \| (.+?) \|$", readme(), re.MULTILINE)
+def test_readme_parameter_table(notebook, readme):
+    rows = re.findall(r"^\| `(\w+)` \| `([^`]*)` \| (.+?) \|$", readme, re.MULTILINE)
     lines = notebook.cells["parameters"].source.splitlines()
     cell = [re.fullmatch(r"(\w+) = (.+?)  # (.+)", line).groups() for line in lines]
     assert rows == cell
 
 
-def test_readme_commands(notebook):
+def test_readme_commands(notebook, imports, readme):
     main = "pip install -r requirements.txt && papermill EmotionClassification.ipynb run.ipynb"
     tests = "pip install -r requirements.txt && pytest"
-    first_screen = [line.strip() for line in readme().splitlines()[:20]]
+    first_screen = [line.strip() for line in readme.splitlines()[:20]]
     assert main in first_screen and tests in first_screen
     title = notebook.cells["title"].source
     assert "papermill EmotionClassification.ipynb run.ipynb" in title
-    known = {line.split(" = ")[0] for line in notebook.cells["parameters"].source.splitlines()}
-    assert set(re.findall(r"-p (\w+) ", title + readme())) <= known | {"NAME"}
+    known = {*imports["Parameters"].model_fields, "NAME"}
+    assert set(re.findall(r"-p (\w+) ", title + readme)) <= known
     ci = (ROOT / ".ci" / "run").read_text() + (ROOT / ".github/workflows/ci.yml").read_text()
     assert ci.count("papermill EmotionClassification.ipynb run.ipynb") >= 2
 

@@ -2,11 +2,9 @@
 
 import json
 import re
-import subprocess
-import sys
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, wandb_summary
 
 
 @pytest.fixture(scope="module")
@@ -15,8 +13,9 @@ def record():
 
 
 @pytest.fixture(scope="module")
-def readme():
-    return (ROOT / "README.md").read_text(encoding="utf-8")
+def wandb_folder():
+    (folder,) = (ROOT / "wandb").glob("offline-run-*-reference")
+    return folder
 
 
 def test_results_table(record, readme):
@@ -52,19 +51,16 @@ def test_reference_run_is_a_full_one_with_the_defaults(record, notebook):
     assert record["test"]["rows"] == 2000 and not record["inputs"]["offline_fallback"]
 
 
-def test_reference_wandb_record_is_of_the_same_run(record):
-    (folder,) = (ROOT / "wandb").glob("offline-run-*-reference")
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", folder]
-    tracked = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+def test_reference_wandb_record_is_of_the_same_run(record, wandb_folder):
+    tracked = wandb_summary(wandb_folder)
     for name in record["test"]["intervals"]:
         assert tracked["summary"][f"test/{name}"] == pytest.approx(record["test"][name])
     assert tracked["notes"] == record["note"]
-    assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) < 2**20
+    assert sum(file.stat().st_size for file in wandb_folder.rglob("*") if file.is_file()) < 2**20
 
 
-def test_no_row_of_the_data_set_is_committed(readme):
+def test_no_row_of_the_data_set_is_committed(wandb_folder):
     """Neither the table of predictions nor a text of it lies in the committed record."""
-    (folder,) = (ROOT / "wandb").glob("offline-run-*-reference")
-    assert not list(folder.rglob("test_predictions*"))
-    files = [file for file in folder.rglob("*") if file.suffix in (".wandb", ".json")]
+    assert not list(wandb_folder.rglob("test_predictions*"))
+    files = [file for file in wandb_folder.rglob("*") if file.suffix in (".wandb", ".json")]
     assert files and not [file for file in files if b"i feel" in file.read_bytes()]

@@ -1,18 +1,17 @@
 """A headless run on the sample: what it leaves, read back, and that the pieces agree."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import NO_HUB, ROOT, papermill
+from conftest import EMOTIONS as NAMES
+from conftest import NO_HUB, ROOT, papermill, wandb_summary
 from PIL import Image
 from sklearn import metrics as sk
 
-NAMES = ["sadness", "joy", "love", "anger", "fear", "surprise"]
 METRICS = [
     "accuracy",
     "weighted_precision",
@@ -46,10 +45,7 @@ def predictions(sample_run):
 
 @pytest.fixture(scope="module")
 def tracked(sample_run):
-    """The offline W&B record, as `wandb leet inspect` reads it."""
-    (folder,) = (sample_run.folder / "wandb").glob("offline-run-*")
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", folder]
-    return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    return wandb_summary(sample_run.wandb_folder)
 
 
 def outputs(notebook):
@@ -183,8 +179,7 @@ def test_wandb_record_agrees_with_metrics_json(record, tracked):
 
 
 def test_wandb_record_names_no_machine(sample_run):
-    (folder,) = (sample_run.folder / "wandb").glob("offline-run-*")
-    (file,) = folder.glob("*.wandb")
+    (file,) = sample_run.wandb_folder.glob("*.wandb")
     content = file.read_bytes().replace(str(sample_run.folder).encode(), b"")
     assert not [word for word in (str(Path.home()), sys.prefix) if word.encode() in content]
 
