@@ -17,7 +17,10 @@ NOTEBOOK = ROOT / "EmotionClassification.ipynb"
 NO_HUB = {"HF_ENDPOINT": "http://127.0.0.1:9"}
 
 
-SETUP = ("colab", "imports", "parameters", "parameter-bounds", "check-parameters")
+SETUP = ("colab", "imports", "versions", "processes", "parameter-bounds", "parameters")
+SETUP += ("check-parameters",)
+FETCH = ("hub", "sample", "fetch", "check-model")
+LOAD = ("check-data", "read-data", "shape-data", "load")
 EMOTIONS = ["sadness", "joy", "love", "anger", "fear", "surprise"]
 
 
@@ -30,7 +33,8 @@ class Notebook:
 
     def run(self, *ids, **variables):
         """Execute the cells of these ids, given variables; return what they leave."""
-        namespace = {"display": lambda *_: None, **variables}
+        namespace = {"__name__": "__main__", "In": ["the cells"], **variables}
+        namespace.setdefault("display", lambda *_: None)
         for id in ids:
             exec(compile(self.cells[id].source, f"<cell {id}>", "exec"), namespace)
         return namespace
@@ -70,14 +74,12 @@ def papermill(folder, environment, **parameters):
     return finished
 
 
-LOAD = """
-import sys, types
+LOAD_DATA = """
+import sys
 sys.path.insert(0, "tests")
-from conftest import NOTEBOOK, SETUP, Notebook
+from conftest import FETCH, LOAD, NOTEBOOK, SETUP, Notebook
 notebook = Notebook(NOTEBOOK)
-cells = notebook.run(*SETUP)
-run = types.SimpleNamespace(tags=())
-cells = notebook.run("hub", "sample", "fetch", "load", **cells, note="", run=run)
+cells = notebook.run(*SETUP, *FETCH, *LOAD)
 print(cells["inputs"])
 """
 
@@ -86,7 +88,7 @@ def load_data(hub, home, **environment):
     """Run the cells that load the data in a process of their own, which prints the inputs."""
     environment = {**os.environ, "HF_ENDPOINT": hub, "HF_HOME": str(home), **environment}
     options = {"cwd": ROOT, "env": environment, "capture_output": True, "text": True}
-    return subprocess.run([sys.executable, "-c", LOAD], timeout=120, **options)
+    return subprocess.run([sys.executable, "-c", LOAD_DATA], timeout=120, **options)
 
 
 def wandb_summary(folder):
@@ -119,7 +121,6 @@ def hub(notebook, imports):
 @pytest.fixture(scope="session")
 def real_data(notebook, imports, hub):
     """What the cells up to the audit leave on the real data."""
-    variables = {**imports, "note": "", "run": None}
-    cells = notebook.run("hub", "sample", "fetch", "load", "examples", "audit", **variables)
+    cells = notebook.run(*FETCH, *LOAD, "examples", "audit", **imports)
     assert not cells["inputs"]["offline_fallback"]
     return cells

