@@ -56,22 +56,39 @@ def readme():
     return (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def papermill(folder, environment, **parameters):
-    """Execute the notebook headless, as a user does, with all that it writes under folder."""
-    parameters = {"output_dir": folder / "out", "figures_dir": folder / "figures", **parameters}
-    options = [str(part) for pair in parameters.items() for part in ("-p", *pair)]
-    executed = folder / "run.ipynb"
-    command = [sys.executable, "-m", "papermill", NOTEBOOK, executed, "--no-progress-bar", *options]
+def clean_environment(folder, environment):
+    """The environment without W&B's and the Hub's settings, all that they write under folder."""
     clean = {k: v for k, v in os.environ.items() if not re.match("WANDB_|HF_", k)}
     places = {
         "WANDB_DIR": folder,
         "WANDB_DATA_DIR": folder / "wandb-data",
         "HF_HOME": folder / "hf",
     }
-    environment = {**clean, **{name: str(place) for name, place in places.items()}, **environment}
+    return {**clean, **{name: str(place) for name, place in places.items()}, **environment}
+
+
+def papermill_command(folder, **parameters):
+    """The command that executes the notebook with all that it writes under folder."""
+    parameters = {"output_dir": folder / "out", "figures_dir": folder / "figures", **parameters}
+    options = [str(part) for pair in parameters.items() for part in ("-p", *pair)]
+    command = [sys.executable, "-m", "papermill", NOTEBOOK, folder / "run.ipynb"]
+    return [*command, "--no-progress-bar", *options]
+
+
+def papermill(folder, environment, **parameters):
+    """Execute the notebook headless, as a user does, with all that it writes under folder."""
+    command = papermill_command(folder, **parameters)
+    environment = clean_environment(folder, environment)
     finished = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    finished.notebook = nbformat.read(executed, as_version=4)
+    finished.notebook = nbformat.read(folder / "run.ipynb", as_version=4)
     return finished
+
+
+def outputs(notebook):
+    """All that the executed notebook shows, as one text."""
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    shown = [output for cell in cells for output in cell.outputs]
+    return "\n".join(str(output.get("text") or output.get("data")) for output in shown)
 
 
 LOAD_DATA = """

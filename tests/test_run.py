@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import EMOTIONS as NAMES
-from conftest import NO_HUB, ROOT, papermill, wandb_summary
+from conftest import NO_HUB, ROOT, outputs, papermill, wandb_summary
 from PIL import Image
 from sklearn import metrics as sk
 
@@ -46,13 +46,6 @@ def predictions(sample_run):
 @pytest.fixture(scope="module")
 def tracked(sample_run):
     return wandb_summary(sample_run.wandb_folder)
-
-
-def outputs(notebook):
-    """All that the executed notebook shows, as one text."""
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    shown = [output for cell in cells for output in cell.outputs]
-    return "\n".join(str(output.get("text") or output.get("data")) for output in shown)
 
 
 def test_runs_from_top_to_bottom(sample_run):

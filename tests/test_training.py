@@ -12,6 +12,10 @@ NAMES = ["often", "seldom", "rare"]
 
 @pytest.fixture(scope="module")
 def cells(notebook, imports):
+    return made_up_cells(notebook, imports)
+
+
+def made_up_cells(notebook, imports):
     """Everything up to the arguments, on a made-up data set of three classes."""
     import datasets
 
@@ -243,3 +247,46 @@ def test_bfloat16_where_the_hardware_is_fast_at_it(notebook, imports, monkeypatc
     assert chosen(False, False, amx_bf16=True) == "bf16"
     assert chosen(False, False, avx512_f=True, avx512_bf16=False) == "fp32"
     assert chosen(False, False) == "fp32"
+
+
+def test_resumed_training_ends_as_the_undisturbed_one(notebook, cells, tmp_path):
+    """Interrupted in the third epoch; best epoch and patience are counted on."""
+
+    def run(folder, checkpoint=None, stop_at=None):
+        trainer = notebook_trainer(notebook, cells, folder)
+        scores = [0.5, 0.3, 0.4, 0.6]
+
+        def metrics(_):
+            epoch = round(trainer.state.epoch)
+            if epoch == stop_at:
+                raise KeyboardInterrupt
+            return {"macro_f1": scores[epoch - 1]}
+
+        trainer.compute_metrics = metrics
+        trainer.train(resume_from_checkpoint=checkpoint)
+        return trainer
+
+    undisturbed = run(tmp_path / "a")
+    assert undisturbed.state.epoch == 3, "patience of two epochs"
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "b", stop_at=3)
+    (checkpoint,) = (tmp_path / "b" / "checkpoints").glob("checkpoint-64")
+    resumed = run(tmp_path / "b", checkpoint=str(checkpoint))
+    assert resumed.state.epoch == 3
+    for name, value in undisturbed.model.state_dict().items():
+        assert torch.equal(resumed.model.state_dict()[name], value), name
+    norms = [[log.get("grad_norm") for log in t.state.log_history] for t in (undisturbed, resumed)]
+    assert norms[0] == norms[1]
+
+
+def test_checkpoints_on_disk_are_bounded(notebook, cells, tmp_path):
+    trainer = notebook_trainer(notebook, cells, tmp_path, num_epochs=8, early_stopping_patience=9)
+    kept = []
+
+    def metrics(_):
+        kept.append(len(list((tmp_path / "checkpoints").glob("checkpoint-*"))))
+        return {"macro_f1": 1 / len(kept)}
+
+    trainer.compute_metrics = metrics
+    trainer.train()
+    assert max(kept) == 2 and len(kept) == 8, "the best and the last"
