@@ -7,10 +7,12 @@ import json
 import os
 import re
 import subprocess
+import types
 
 import datasets
 import pandas as pd
 import pytest
+import transformers
 from conftest import EMOTIONS, FETCH, LOAD
 
 TEXTS = [f"text number {number}" for number in range(24)]
@@ -283,6 +285,31 @@ def test_full_disk(notebook, imports, full_disk):
     folders = {"output_dir": full_disk / "out", "figures_dir": full_disk / "figures"}
     with pytest.raises(ValueError, match="output_dir = .* cannot be written to: .*No space"):
         notebook.run("lock", **{**imports, **folders})
+
+
+def test_full_disk_for_the_record(notebook, imports, full_disk, tmp_path_factory, monkeypatch):
+    good = tmp_path_factory.mktemp("good")
+    monkeypatch.setenv("WANDB_DIR", str(full_disk))
+    with pytest.raises(ValueError, match="WANDB_DIR = .* cannot be written to: .*No space"):
+        notebook.run("lock", **{**imports, "output_dir": good, "figures_dir": good})
+
+
+def test_no_room_for_checkpoints(notebook, imports, tmp_path, monkeypatch):
+    """Found out before training: three checkpoints with AdamW's two moments, and the model."""
+    free = imports["shutil"].disk_usage(tmp_path)._replace(free=39_000)
+    monkeypatch.setattr(imports["shutil"], "disk_usage", lambda _: free)
+    given = {
+        "device": types.SimpleNamespace(type="cpu"),
+        "precision": "fp32",
+        "inputs": {},
+        "parameters": {},
+        "training_arguments": transformers.TrainingArguments(tmp_path, use_cpu=True),
+        "last_checkpoint": lambda *_: (None, None),
+        "model": types.SimpleNamespace(num_parameters=lambda: 1000),
+        "output_dir": tmp_path,
+    }
+    with pytest.raises(OSError, match="output_dir = .* GB free, .* needed"):
+        notebook.run("begin", **{**imports, **given})
 
 
 UNKNOWN = {

@@ -73,7 +73,7 @@ def test_texts_are_cut_but_never_padded(notebook, given):
 def test_pickled_weights_are_not_fetched(notebook, imports):
     from fnmatch import fnmatch
 
-    patterns = notebook.run("hub", **imports)["MODEL_FILES"]
+    patterns = notebook.run("hub", "sample", **imports)["MODEL_FILES"]
     refused = ["pytorch_model.bin", "model.pt", "modeling.py", "tf_model.h5", "model.ckpt", "x.pkl"]
     assert not [name for name in refused if any(fnmatch(name, p) for p in patterns)]
     needed = ["config.json", "tokenizer.json", "vocab.txt", "model.safetensors"]

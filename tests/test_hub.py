@@ -42,3 +42,12 @@ def test_cached(hub, tmp_path):
     assert FINGERPRINT in online.stdout
     assert load_data(hub, tmp_path, HF_HUB_OFFLINE="1").stdout == online.stdout
     assert load_data(NO_HUB["HF_ENDPOINT"], tmp_path).stdout == online.stdout
+
+
+def test_hub_gone_after_the_data(hub, tmp_path, imports):
+    """The data set is cached, the weights are not: the sample as a whole, never a mixture."""
+    pinned = {"revision": imports["dataset_revision"], "cache_dir": tmp_path / "hub"}
+    imports["huggingface_hub"].snapshot_download("dair-ai/emotion", repo_type="dataset", **pinned)
+    loaded = load_data(NO_HUB["HF_ENDPOINT"], tmp_path)
+    assert "'offline_fallback': True" in loaded.stdout
+    assert "'dataset_name': 'tests/sample'" in loaded.stdout and FINGERPRINT not in loaded.stdout

@@ -1,6 +1,7 @@
 """A headless run on the sample: what it leaves, read back, and that the pieces agree."""
 
 import json
+import platform
 import sys
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import EMOTIONS as NAMES
-from conftest import NO_HUB, ROOT, outputs, papermill, wandb_summary
+from conftest import NO_HUB, ROOT, SECRETS, outputs, papermill, wandb_summary
 from PIL import Image
 from sklearn import metrics as sk
 
@@ -61,7 +62,7 @@ def test_metrics_json(record):
         *("model_name", "model_revision", "dataset_name", "dataset_revision"),
         *("dataset_fingerprint", "offline_fallback"),
     }
-    assert set(record["environment"]) == {"python", "packages", "device", "precision"}
+    assert set(record["environment"]) == {"python", "packages", "device", "precision", "processes"}
     assert record["train"]["rows"] == 438 and list(record["train"]["class_weights"]) == NAMES
     assert record["train"]["epochs"] == 3 and 1 <= record["train"]["best_epoch"] <= 3
     for measure in ("seconds", "samples_per_second", "peak_memory_bytes"):
@@ -171,10 +172,17 @@ def test_wandb_record_agrees_with_metrics_json(record, tracked):
     assert {"confusion_matrix_table", "roc_curves_table"} <= set(summary)
 
 
-def test_wandb_record_names_no_machine(sample_run):
-    (file,) = sample_run.wandb_folder.glob("*.wandb")
-    content = file.read_bytes().replace(str(sample_run.folder).encode(), b"")
-    assert not [word for word in (str(Path.home()), sys.prefix) if word.encode() in content]
+def test_nothing_left_tells_a_secret(sample_run):
+    """No key, token, user name or home folder in notebook, metrics, model or W&B record."""
+    files = [file for file in sample_run.folder.rglob("*") if file.is_file()]
+    assert {file.suffix for file in files} >= {".ipynb", ".json", ".wandb", ".csv", ".safetensors"}
+    for file in files:
+        content = file.read_bytes()
+        assert not [name for name, secret in SECRETS.items() if secret.encode() in content], file
+    (record,) = sample_run.wandb_folder.glob("*.wandb")
+    machine = (str(Path.home()), sys.prefix, platform.node())
+    content = record.read_bytes().replace(str(sample_run.folder).encode(), b"")
+    assert not [word for word in machine if f'"{word}' in content.decode(errors="replace")]
 
 
 def test_wandb_disabled_and_quick(tmp_path):
@@ -198,4 +206,4 @@ def test_no_fallback_stops_before_training(tmp_path):
         "dair-ai/emotion",
     ):
         assert word in finished.stderr
-    assert not (tmp_path / "out").exists()
+    assert [file.name for file in (tmp_path / "out").rglob("*")] == [".lock"]

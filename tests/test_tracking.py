@@ -1,17 +1,23 @@
-"""When W&B is online, offline or off; training never waits on it."""
+"""When W&B is online, offline or off, and that training never waits on it."""
 
+import http.server
+import subprocess
+import sys
+import threading
 import types
 
 import pytest
+from conftest import ROOT, clean_environment
 
 
 @pytest.fixture
 def start(notebook, imports, monkeypatch, tmp_path):
-    """Run the tracking cell; return the modes asked of wandb.init, in order."""
+    """Start a run by the notebook; return the modes asked of wandb.init and the run's place."""
     wandb = imports["wandb"]
 
     def start(key=False, answers=True, **environment):
         monkeypatch.delenv("WANDB_MODE", raising=False)
+        monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path))
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         asked = []
@@ -21,22 +27,20 @@ def start(notebook, imports, monkeypatch, tmp_path):
             if not answers and mode is None:
                 raise wandb.errors.CommError("the server does not answer")
             offline = (mode or environment.get("WANDB_MODE")) == "offline"
-            return types.SimpleNamespace(
-                dir=tmp_path / "run" / "files", offline=offline, url=None, config={}
-            )
+            return types.SimpleNamespace(dir=tmp_path / "run" / "files", offline=offline, url=None)
 
         monkeypatch.setattr(wandb, "init", init)
         monkeypatch.setattr(wandb, "login", lambda **_: key)
         cells = notebook.run("tracking", **imports)
-        return asked, cells["run_place"]
+        return asked, cells["run_place"](cells["start_run"]("project"))
 
     return start
 
 
-def test_without_a_key_offline(start, capsys):
-    asked, _ = start()
+def test_without_a_key_offline(start):
+    asked, place = start()
     assert asked == ["offline"]
-    assert "wandb sync " in capsys.readouterr().out, "the line that uploads it later"
+    assert "wandb sync " in place, "the line that uploads it later"
 
 
 def test_with_a_key_online(start):
@@ -56,3 +60,45 @@ def test_no_answer_means_offline(start, capsys):
 
 def test_disabled_says_so(start):
     assert "WANDB_MODE" in start(WANDB_MODE="disabled")[1]
+
+
+START_RUN = """
+import sys
+sys.path.insert(0, "tests")
+from conftest import NOTEBOOK, SETUP, Notebook
+notebook = Notebook(NOTEBOOK)
+cells = notebook.run(*SETUP, "tracking")
+run = cells["start_run"]("project")
+run.log({"loss": 1})
+run.finish()
+print(cells["run_place"](run))
+"""
+
+
+class Refusal(http.server.BaseHTTPRequestHandler):
+    """A W&B server that knows no key."""
+
+    def do_POST(self):
+        self.send_response(401)
+        self.end_headers()
+        self.wfile.write(b'{"errors": [{"message": "user is not logged in"}]}')
+
+    do_GET = do_POST
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.mark.parametrize("server", ["wrong key", "unreachable"])
+def test_wandb_itself_falls_back_to_offline(tmp_path, server):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as refusing:
+        threading.Thread(target=refusing.serve_forever, daemon=True).start()
+        port = refusing.server_port if server == "wrong key" else 9
+        key = {"WANDB_API_KEY": "a" * 40, "WANDB_BASE_URL": f"http://127.0.0.1:{port}"}
+        environment = clean_environment(tmp_path, key)
+        options = {"cwd": ROOT, "env": environment, "capture_output": True, "text": True}
+        finished = subprocess.run([sys.executable, "-c", START_RUN], **options)
+        refusing.shutdown()
+    assert finished.returncode == 0, finished.stderr[-2000:]
+    assert "This run is recorded offline instead." in finished.stdout
+    assert "wandb sync " in finished.stdout and list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
