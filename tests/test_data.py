@@ -4,6 +4,7 @@ import importlib.util
 import socket
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from conftest import EMOTIONS, LOAD, ROOT, load_data
 
@@ -98,3 +99,41 @@ def test_hub_that_never_answers(tmp_path):
         loaded = load_data(f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path)
     assert loaded.returncode == 0, loaded.stderr[-2000:]
     assert "'offline_fallback': True" in loaded.stdout
+
+
+def test_own_data_is_never_swapped_for_the_sample(notebook, imports, tmp_path):
+    """Without Hub and cache there is no model, which is no reason to train on other data."""
+    (tmp_path / "own.csv").write_text("text,label\na,b\n")
+    own = {"dataset_name": str(tmp_path / "own.csv")}
+    cells = notebook.run("hub", "sample", **{**imports, **own})
+    with pytest.raises(ConnectionError, match="own.csv"):
+        cells["sample_folders"](OSError())
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
+def test_own_data(notebook, given, tmp_path, kind):
+    """One file, columns of other names, labels as words or numbers; splits drawn from it."""
+    numbers = kind in ("csv", "parquet")
+    labels = [2, 10, 5] * 40 if numbers else ["слабо", "good", "bad"] * 40
+    rows = pd.DataFrame({"stars": labels, "review": [f"review {n}" for n in range(120)], "x": 0})
+    path = tmp_path / f"reviews.{kind}"
+    {
+        "csv": lambda: rows.to_csv(path, index=False),
+        "tsv": lambda: rows.to_csv(path, index=False, sep="\t"),
+        "jsonl": lambda: rows.to_json(path, orient="records", lines=True),
+        "parquet": lambda: rows.to_parquet(path, index=False),
+    }[kind]()
+    own = {"dataset_path": path, "text_column": "review", "label_column": "stars"}
+    cells = notebook.run(*LOAD, **{**given, **own})
+    assert cells["class_names"] == (["2", "5", "10"] if numbers else ["bad", "good", "слабо"])
+    parts = {name: part.to_pandas() for name, part in cells["dataset"].items()}
+    assert {name: len(part) for name, part in parts.items()} == {
+        "train": 96,
+        "validation": 12,
+        "test": 12,
+    }
+    assert all(part["label"].value_counts().nunique() == 1 for part in parts.values()), "stratified"
+    named = {
+        row.text: cells["class_names"][row.label] for p in parts.values() for row in p.itertuples()
+    }
+    assert named == {row.review: str(row.stars) for row in rows.itertuples()}

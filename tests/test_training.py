@@ -234,6 +234,16 @@ def test_trains_in_bfloat16(notebook, cells, tmp_path):
     torch.testing.assert_close(changes["bf16"], changes["fp32"], atol=3e-4, rtol=0.3)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_training_twice_gives_the_same_weights(notebook, cells, tmp_path, precision):
+    weights = []
+    for _ in range(2):
+        trainer = notebook_trainer(notebook, cells, tmp_path, precision=precision, num_epochs=2)
+        trainer.train()
+        weights.append(trainer.model.state_dict())
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
 def test_bfloat16_where_the_hardware_is_fast_at_it(notebook, imports, monkeypatch):
     def chosen(gpu, gpu_bf16, **cpu):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
