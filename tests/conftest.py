@@ -25,7 +25,7 @@ SECRETS = {
     "HF_TOKEN": "hf_" + "x" * 34,
     "WANDB_API_KEY": "0123456789" * 4,
 }
-SETUP = ("colab", "imports", "versions", "processes", "parameter-bounds", "parameters")
+SETUP = ("colab", "imports", "versions", "parameter-bounds", "parameters")
 SETUP += ("check-parameters",)
 FETCH = ("hub", "sample", "fetch", "check-model")
 LOAD = ("check-data", "read-data", "shape-data", "load")

@@ -48,7 +48,7 @@ def check(notebook, imports):
     values = notebook.run("parameters")
     defaults = {name: values[name] for name in imports["Parameters"].model_fields}
     given = {**imports, **defaults}
-    return lambda **replaced: notebook.run("processes", "check-parameters", **{**given, **replaced})
+    return lambda **replaced: notebook.run("versions", "check-parameters", **{**given, **replaced})
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG, ids=[f"{n}={v!r}" for n, v in WRONG])

@@ -1,0 +1,259 @@
+"""Measure speed and memory, by hand; recipes are compared within one run, for machines are noisy.
+
+    python tests/benchmark.py speed    # ceiling, training recipes, Trainer's overhead, prediction
+    python tests/benchmark.py growth   # training time and peak memory against the number of rows
+    python tests/benchmark.py start    # from the command to the first training step
+
+Each prints what it found and writes it to figures/benchmark-PART.json.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import datasets
+import numpy as np
+import torch
+import transformers
+from conftest import FETCH, LOAD, NOTEBOOK, ROOT, SETUP, Notebook, papermill_command
+
+WARM_UP = 2  # steps left out at the start of each measurement
+TO_TRAINER = ["examples", "audit", "class-weights", "tokenise", "model", "precision"]
+TO_TRAINER += ["trainer-class", "calibration", "metrics", "arguments", "train"]
+
+
+def cells_up_to_the_trainer(**parameters):
+    """Run the notebook's own cells up to its trainer, with parameters replaced."""
+    notebook = Notebook(NOTEBOOK)
+    cells = notebook.run(*SETUP[:-1])
+    places = {"output_dir": tempfile.mkdtemp(), "figures_dir": tempfile.mkdtemp()}
+    given = {**cells, **places, "offline_fallback": False, **parameters}
+    return notebook.run(SETUP[-1], *FETCH, *LOAD, *TO_TRAINER, **given)
+
+
+class Clock(transformers.TrainerCallback):
+    """Keeps the time at the end of each optimizer step."""
+
+    def __init__(self):
+        self.ends = []
+
+    def on_step_end(self, *_, **__):
+        self.ends.append(time.perf_counter())
+
+
+def quiet(arguments, **changes):
+    """The arguments without evaluation, checkpoints and reports, one epoch."""
+    off = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
+    off |= {"report_to": [], "disable_tqdm": True, "num_train_epochs": 1}
+    return dataclasses.replace(arguments, **off | changes)
+
+
+def measure(trainer):
+    """Train one epoch; return samples/s, real tokens/s, seconds a step and the batches."""
+    batches, clock, collate = [], Clock(), trainer.data_collator
+
+    def keep(features):
+        batches.append(collate(features))
+        return batches[-1]
+
+    trainer.data_collator = keep
+    trainer.add_callback(clock)
+    trainer.train()
+    seconds = clock.ends[-1] - clock.ends[WARM_UP - 1]
+    counted = batches[WARM_UP : len(clock.ends)]
+    samples = sum(len(batch["labels"]) for batch in counted)
+    tokens = sum(batch["attention_mask"].sum().item() for batch in counted)
+    rates = {"samples_per_second": samples / seconds, "tokens_per_second": tokens / seconds}
+    return {**rates, "seconds_per_step": seconds / len(counted)}, batches
+
+
+def recipes(cells, texts):
+    """A function for each recipe that makes its trainer, on the same texts."""
+    ours, rows = cells["training_arguments"], cells["dataset"]["train"]
+    few = rows.select(np.random.default_rng(0).permutation(len(rows))[:texts])
+    short = few.map(cells["tokenise"], batched=True, remove_columns=["text"])
+    padded = few.map(
+        lambda batch: cells["tokenizer"](batch["text"], padding="max_length", max_length=128),
+        batched=True,
+        remove_columns=["text"],
+    )
+    plain = {"output_dir": ours.output_dir, "use_cpu": ours.use_cpu, "logging_steps": 10}
+    common = {"model": cells["model"], "processing_class": cells["tokenizer"]}
+
+    def plain_trainer(batch, data):
+        arguments = transformers.TrainingArguments(per_device_train_batch_size=batch, **plain)
+        return transformers.Trainer(args=quiet(arguments), train_dataset=data, **common)
+
+    def own_trainer():
+        weights = {"class_weights": cells["weights"]}
+        trainer = cells["WeightedLossTrainer"]
+        return trainer(args=quiet(ours), train_dataset=short, **common, **weights)
+
+    return {
+        "original project (fp32, batch 16, padded to 128)": lambda: plain_trainer(16, padded),
+        "book (fp32, batch 64, padded to the longest)": lambda: plain_trainer(64, short),
+        f"this notebook ({cells['precision']}, batch {cells['train_batch_size']})": own_trainer,
+    }
+
+
+def bare_loop(cells, batches):
+    """Seconds a step of the same work on the same batches without the Trainer."""
+    model, arguments = cells["model"].train(), cells["training_arguments"]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
+    weights = torch.tensor(cells["weights"], dtype=torch.float32, device=arguments.device)
+    starts = []
+    for batch in batches:
+        starts.append(time.perf_counter())
+        batch = {name: value.to(arguments.device) for name, value in batch.items()}
+        labels = batch.pop("labels")
+        with torch.autocast(arguments.device.type, torch.bfloat16, cells["precision"] == "bf16"):
+            logits = model(**batch).logits
+        torch.nn.functional.cross_entropy(logits.float(), labels, weight=weights).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    return (time.perf_counter() - starts[WARM_UP]) / (len(batches) - WARM_UP)
+
+
+def ceiling(tokens, device, dtype, repeats=10):
+    """FLOP/s of the matrix products of one encoder layer, for a batch of so many tokens."""
+    shapes = [(768, 768)] * 4 + [(768, 3072), (3072, 768)]
+    pairs = [(torch.randn(tokens, a), torch.randn(a, b)) for a, b in shapes]
+    pairs = [(x.to(device, dtype), w.to(device, dtype)) for x, w in pairs]
+    for repeat in range(repeats + WARM_UP):
+        if repeat == WARM_UP:
+            start = time.perf_counter()
+        for x, w in pairs:
+            x @ w
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return repeats * sum(2 * tokens * a * b for a, b in shapes) / (time.perf_counter() - start)
+
+
+def prediction(cells, texts):
+    """Texts a second, as the notebook predicts test and as pipeline() does by default."""
+    split = cells["tokenised"]["test"].select(range(texts))
+    start = time.perf_counter()
+    cells["trainer"].predict(split.select(np.argsort(split["length"])))
+    ours = texts / (time.perf_counter() - start)
+    parts = {"model": cells["model"], "tokenizer": cells["tokenizer"]}
+    classify = transformers.pipeline("text-classification", **parts)
+    start = time.perf_counter()
+    classify(list(cells["dataset"]["test"]["text"][:texts]))
+    return {"notebook": ours, "pipeline": texts / (time.perf_counter() - start)}
+
+
+def speed(rounds, texts):
+    """Measure ceiling, recipes, the Trainer's overhead and prediction in turn, several rounds."""
+    cells = cells_up_to_the_trainer()
+    cells["trainer"].remove_callback(transformers.integrations.WandbCallback)
+    model, device = cells["model"], cells["training_arguments"].device
+    embeddings = sum(p.numel() for n, p in model.named_parameters() if "embeddings" in n)
+    flop_per_token = 6 * (model.num_parameters() - embeddings)
+    found = {}
+    for number in range(rounds):
+        for name, make in recipes(cells, texts).items():
+            rates, batches = measure(make())
+            found.setdefault(name, []).append(rates)
+        loop = {"seconds_per_step": bare_loop(cells, batches)}
+        found.setdefault("bare loop, the notebook's batches", []).append(loop)
+        tokens = round(np.mean([batch["attention_mask"].sum().item() for batch in batches]))
+        for dtype in (torch.float32, torch.bfloat16):
+            flops = {"flop_per_second": ceiling(tokens, device, dtype)}
+            found.setdefault(f"ceiling, {dtype}", []).append(flops)
+        found.setdefault("prediction", []).append(prediction(cells, texts))
+        print(f"round {number + 1} of {rounds} done", flush=True)
+    return {"flop_per_token": flop_per_token, "texts": texts, "rounds": found}
+
+
+def growth_of(rows, model):
+    """Train one epoch on so many rows, in a process of its own; print seconds and peak memory."""
+    cells = cells_up_to_the_trainer(**model)
+    cells["trainer"].remove_callback(transformers.integrations.WandbCallback)
+    train = cells["tokenised"]["train"]
+    train = train.select(np.resize(np.random.default_rng(0).permutation(len(train)), rows))
+    common = {"model": cells["model"], "processing_class": cells["tokenizer"]}
+    arguments = {"args": quiet(cells["training_arguments"]), "class_weights": cells["weights"]}
+    trainer = cells["WeightedLossTrainer"](train_dataset=train, **common, **arguments)
+    seconds = trainer.train().metrics["train_runtime"]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"rows": rows, "seconds": seconds, "peak_memory_bytes": peak}))
+
+
+def growth(sizes, model):
+    """Train on each number of rows in a fresh process; fit the exponent of time in rows."""
+    found = []
+    for rows in sizes:
+        command = [sys.executable, __file__, "growth-of", "--rows", str(rows), "--model", model]
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        found.append(json.loads(output.splitlines()[-1]))
+        print(found[-1], flush=True)
+    logarithms = [np.log([entry[name] for entry in found]) for name in ("rows", "seconds")]
+    return {"model": model, "runs": found, "exponent": np.polyfit(*logarithms, 1)[0]}
+
+
+def start(rounds):
+    """Seconds from the papermill command to the end of the first training step, warm caches."""
+    seconds = []
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            command = [*papermill_command(Path(folder)), "--log-output"]
+            environment = {**os.environ, "WANDB_MODE": "offline", "WANDB_DIR": folder}
+            pipe = {"stderr": subprocess.PIPE, "cwd": ROOT, "env": environment, "bufsize": 0}
+            begun = time.perf_counter()
+            with subprocess.Popen(command, **pipe) as process:
+                seen = b""
+                while not re.search(rb"\b1/\d+ \[", seen):
+                    seen += process.stderr.read(1)
+                seconds.append(time.perf_counter() - begun)
+                process.kill()
+    return {"seconds": seconds}
+
+
+def show(found):
+    """Print the median and the range of each rate."""
+    for name, rounds in found.get("rounds", {}).items():
+        for rate in rounds[0]:
+            values = [entry[rate] for entry in rounds]
+            span = f"{min(values):,.3g} to {max(values):,.3g}"
+            print(f"{name}: {rate} {statistics.median(values):,.4g} ({span})")
+
+
+def main():
+    """Run the part that the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("part", choices=["speed", "growth", "growth-of", "start"])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--texts", type=int, default=640, help="texts a recipe trains on a round")
+    parser.add_argument("--rows", type=int, nargs="+", default=[2000, 4000, 8000, 16000, 64000])
+    parser.add_argument("--model", default="distilbert/distilbert-base-uncased")
+    options = parser.parse_args()
+    transformers.logging.set_verbosity_error()
+    datasets.disable_progress_bars()
+    model = {"model_name": options.model}
+    if options.model != "distilbert/distilbert-base-uncased":
+        model["model_revision"] = "main"
+    if options.part == "growth-of":
+        return growth_of(options.rows[0], model)
+    found = {
+        "speed": lambda: speed(options.rounds, options.texts),
+        "growth": lambda: growth(options.rows, options.model),
+        "start": lambda: start(options.rounds),
+    }[options.part]()
+    show(found)
+    path = ROOT / "figures" / f"benchmark-{options.part}.json"
+    path.write_text(json.dumps(found, indent=1) + "\n")
+    print(f"written to {path.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
