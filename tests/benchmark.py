@@ -57,6 +57,20 @@ def quiet(arguments, **changes):
     return dataclasses.replace(arguments, **off | changes)
 
 
+def spread_out(trainer, steps):
+    """Leave the trainer so many whole batches of its own epoch, evenly spread over it, in order.
+
+    The first batches of a sampler that groups by length are not like the rest.
+    """
+    size, rows = trainer.args.per_device_train_batch_size, trainer.train_dataset
+    order = list(trainer._get_train_sampler(rows))
+    batches = [order[i : i + size] for i in range(0, len(order) - size + 1, size)]
+    taken = [batches[i] for i in np.linspace(0, len(batches) - 1, steps).astype(int)]
+    trainer.train_dataset = rows.select(np.concatenate(taken))
+    trainer.args.train_sampling_strategy = "sequential"
+    return trainer
+
+
 def measure(trainer):
     """Train one epoch; return samples/s, real tokens/s, seconds a step and the batches."""
     batches, clock, collate = [], Clock(), trainer.data_collator
@@ -76,12 +90,11 @@ def measure(trainer):
     return {**rates, "seconds_per_step": seconds / len(counted)}, batches
 
 
-def recipes(cells, texts):
-    """A function for each recipe that makes its trainer, on the same texts."""
+def recipes(cells):
+    """A function for each recipe that makes its trainer, on the texts of train."""
     ours, rows = cells["training_arguments"], cells["dataset"]["train"]
-    few = rows.select(np.random.default_rng(0).permutation(len(rows))[:texts])
-    short = few.map(cells["tokenise"], batched=True, remove_columns=["text"])
-    padded = few.map(
+    short = cells["tokenised"]["train"]
+    padded = rows.map(
         lambda batch: cells["tokenizer"](batch["text"], padding="max_length", max_length=128),
         batched=True,
         remove_columns=["text"],
@@ -99,9 +112,9 @@ def recipes(cells, texts):
         return trainer(args=quiet(ours), train_dataset=short, **common, **weights)
 
     return {
-        "original project (fp32, batch 16, padded to 128)": lambda: plain_trainer(16, padded),
-        "book (fp32, batch 64, padded to the longest)": lambda: plain_trainer(64, short),
-        f"this notebook ({cells['precision']}, batch {cells['train_batch_size']})": own_trainer,
+        "original": lambda: spread_out(plain_trainer(16, padded), 12),
+        "book": lambda: spread_out(plain_trainer(64, short), 10),
+        "notebook": lambda: spread_out(own_trainer(), 32),
     }
 
 
@@ -152,27 +165,65 @@ def prediction(cells, texts):
     return {"notebook": ours, "pipeline": texts / (time.perf_counter() - start)}
 
 
-def speed(rounds, texts):
-    """Measure ceiling, recipes, the Trainer's overhead and prediction in turn, several rounds."""
+def speed(rounds):
+    """Measure ceilings, recipes, the Trainer's overhead and prediction in turn, several rounds.
+
+    original: fp32, batch 16, padded to 128; book: fp32, batch 64, padded to the batch's longest;
+    notebook: its own trainer and arguments; bare loop: the notebook's batches without the Trainer.
+    """
     cells = cells_up_to_the_trainer()
     cells["trainer"].remove_callback(transformers.integrations.WandbCallback)
     model, device = cells["model"], cells["training_arguments"].device
     embeddings = sum(p.numel() for n, p in model.named_parameters() if "embeddings" in n)
-    flop_per_token = 6 * (model.num_parameters() - embeddings)
-    found = {}
+    flop_per_token = 6 * (model.num_parameters() - embeddings)  # forward and backward
+    found = []
     for number in range(rounds):
-        for name, make in recipes(cells, texts).items():
+        measured = {}
+        for name, make in recipes(cells).items():
             rates, batches = measure(make())
-            found.setdefault(name, []).append(rates)
-        loop = {"seconds_per_step": bare_loop(cells, batches)}
-        found.setdefault("bare loop, the notebook's batches", []).append(loop)
+            rates["flop_per_second"] = flop_per_token * rates.pop("tokens_per_second")
+            measured |= {f"{name} {rate}": value for rate, value in rates.items()}
+        measured["bare loop seconds_per_step"] = bare_loop(cells, batches)
         tokens = round(np.mean([batch["attention_mask"].sum().item() for batch in batches]))
         for dtype in (torch.float32, torch.bfloat16):
-            flops = {"flop_per_second": ceiling(tokens, device, dtype)}
-            found.setdefault(f"ceiling, {dtype}", []).append(flops)
-        found.setdefault("prediction", []).append(prediction(cells, texts))
+            measured[f"ceiling {dtype} flop_per_second"] = ceiling(tokens, device, dtype)
+        rates = prediction(cells, 640)
+        measured |= {f"prediction by {name} texts_per_second": v for name, v in rates.items()}
+        found.append(measured | ratios(measured, cells["precision"]))
         print(f"round {number + 1} of {rounds} done", flush=True)
-    return {"flop_per_token": flop_per_token, "texts": texts, "rounds": found}
+    machine = torch.cuda.get_device_name() if device.type == "cuda" else cpu()
+    return {"machine": machine, "precision": cells["precision"], **summary(found)}
+
+
+def ratios(measured, precision):
+    """One round's comparisons: the notebook's speed against the others' and the ceiling's."""
+    own = measured["notebook samples_per_second"]
+    rate = measured["notebook flop_per_second"]
+    dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
+    step, bare = measured["notebook seconds_per_step"], measured["bare loop seconds_per_step"]
+    return {
+        "notebook / original": own / measured["original samples_per_second"],
+        "notebook / book": own / measured["book samples_per_second"],
+        "notebook / ceiling": rate / measured[f"ceiling {dtype} flop_per_second"],
+        "Trainer's overhead over the bare loop": step / bare - 1,
+    }
+
+
+def cpu():
+    """The processor's name where Linux tells it, the vector unit and the number of threads."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if sys.platform == "linux" else []
+    names = [line.split(": ")[1] for line in lines if line.startswith("model name")]
+    unit, threads = torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
+    return f"{(names or ['CPU'])[0]}, {unit}, {threads} threads"
+
+
+def summary(rounds):
+    """Return median, minimum and maximum of each measurement over the rounds."""
+    values = {name: [measured[name] for measured in rounds] for name in rounds[0]}
+    found = {
+        n: {"median": statistics.median(v), "range": [min(v), max(v)]} for n, v in values.items()
+    }
+    return {"rounds": len(rounds), "measured": found}
 
 
 def growth_of(rows, model):
@@ -203,7 +254,7 @@ def growth(sizes, model):
 
 def start(rounds):
     """Seconds from the papermill command to the end of the first training step, warm caches."""
-    seconds = []
+    found = []
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
             command = [*papermill_command(Path(folder)), "--log-output"]
@@ -214,18 +265,9 @@ def start(rounds):
                 seen = b""
                 while not re.search(rb"\b1/\d+ \[", seen):
                     seen += process.stderr.read(1)
-                seconds.append(time.perf_counter() - begun)
+                found.append({"seconds to the first step": time.perf_counter() - begun})
                 process.kill()
-    return {"seconds": seconds}
-
-
-def show(found):
-    """Print the median and the range of each rate."""
-    for name, rounds in found.get("rounds", {}).items():
-        for rate in rounds[0]:
-            values = [entry[rate] for entry in rounds]
-            span = f"{min(values):,.3g} to {max(values):,.3g}"
-            print(f"{name}: {rate} {statistics.median(values):,.4g} ({span})")
+    return {"machine": cpu(), **summary(found)}
 
 
 def main():
@@ -233,7 +275,6 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("part", choices=["speed", "growth", "growth-of", "start"])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--texts", type=int, default=640, help="texts a recipe trains on a round")
     parser.add_argument("--rows", type=int, nargs="+", default=[2000, 4000, 8000, 16000, 64000])
     parser.add_argument("--model", default="distilbert/distilbert-base-uncased")
     options = parser.parse_args()
@@ -245,11 +286,13 @@ def main():
     if options.part == "growth-of":
         return growth_of(options.rows[0], model)
     found = {
-        "speed": lambda: speed(options.rounds, options.texts),
+        "speed": lambda: speed(options.rounds),
         "growth": lambda: growth(options.rows, options.model),
         "start": lambda: start(options.rounds),
     }[options.part]()
-    show(found)
+    for name, value in found.get("measured", {}).items():
+        low, high = value["range"]
+        print(f"{name}: {value['median']:,.4g} ({low:,.4g} to {high:,.4g})")
     path = ROOT / "figures" / f"benchmark-{options.part}.json"
     path.write_text(json.dumps(found, indent=1) + "\n")
     print(f"written to {path.relative_to(ROOT)}")

@@ -27,7 +27,7 @@ SECRETS = {
 }
 SETUP = ("colab", "imports", "versions", "parameter-bounds", "parameters")
 SETUP += ("check-parameters",)
-FETCH = ("hub", "sample", "fetch", "check-model")
+FETCH = ("hub", "fetch-function", "sample", "fetch", "check-model")
 LOAD = ("check-data", "read-data", "shape-data", "load")
 EMOTIONS = ["sadness", "joy", "love", "anger", "fear", "surprise"]
 
@@ -100,6 +100,8 @@ def outputs(notebook):
     return "\n".join(str(output.get("text") or output.get("data")) for output in shown)
 
 
+SERVE = ROOT.parent / "shared" / "hub" / "serve.py"  # a Hub on loopback, where there is one
+
 LOAD_DATA = """
 import sys
 sys.path.insert(0, "tests")
@@ -117,10 +119,21 @@ def load_data(hub, home, **environment):
     return subprocess.run([sys.executable, "-c", LOAD_DATA], timeout=120, **options)
 
 
+def wandb_inspect(folder, *options):
+    """What `wandb leet inspect --json` prints of the offline record in folder."""
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", *options, folder]
+    return subprocess.run(command, capture_output=True, check=True, text=True).stdout
+
+
 def wandb_summary(folder):
-    """The offline W&B record in folder, as `wandb leet inspect` reads it."""
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json", folder]
-    return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    """State, config and summary of the offline record in folder."""
+    return json.loads(wandb_inspect(folder, "--summary"))
+
+
+def wandb_records(folder, kind):
+    """The records of one kind, such as run or artifact, of the offline record in folder."""
+    records = map(json.loads, wandb_inspect(folder).splitlines())
+    return [record[kind] for record in records if record["type"] == kind]
 
 
 @pytest.fixture(scope="session")
@@ -140,7 +153,7 @@ def sample_run(tmp_path_factory):
 def hub(notebook, imports):
     """The Hub that HF_ENDPOINT names, or a skip where it does not answer."""
     endpoint = imports["huggingface_hub"].constants.ENDPOINT
-    if not notebook.run("hub", **imports)["hub_answers"]():
+    if not notebook.run("hub", "fetch-function", **imports)["hub_answers"]():
         pytest.skip(f"the Hub at {endpoint} does not answer")
     return endpoint
 

@@ -1,7 +1,11 @@
 """With the Hub, where it answers: the real data, the cache, and what the prose says of them."""
 
+import os
+import subprocess
+import sys
+
 import pytest
-from conftest import EMOTIONS, NO_HUB, load_data
+from conftest import EMOTIONS, LOAD_DATA, NO_HUB, ROOT, SERVE, load_data
 
 pytestmark = pytest.mark.hub
 
@@ -51,3 +55,15 @@ def test_hub_gone_after_the_data(hub, tmp_path, imports):
     loaded = load_data(NO_HUB["HF_ENDPOINT"], tmp_path)
     assert "'offline_fallback': True" in loaded.stdout
     assert "'dataset_name': 'tests/sample'" in loaded.stdout and FINGERPRINT not in loaded.stdout
+
+
+@pytest.mark.parametrize("every", [2, 3])
+def test_hub_that_refuses_requests(tmp_path, every):
+    if not SERVE.exists():
+        pytest.skip("there is no Hub on loopback to make flaky")
+    flaky = {"HUB_FAIL": str(every), "HUB_HOME": str(tmp_path), "HUB_LOG": str(tmp_path / "log")}
+    command = [sys.executable, SERVE, "--", sys.executable, "-c", LOAD_DATA]
+    options = {"cwd": ROOT, "env": {**os.environ, **flaky}, "capture_output": True, "text": True}
+    loaded = subprocess.run(command, **options)
+    assert loaded.returncode == 0, loaded.stderr[-2000:]
+    assert FINGERPRINT in loaded.stdout and "'offline_fallback': False" in loaded.stdout

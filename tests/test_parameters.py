@@ -31,6 +31,10 @@ WRONG = [
     ("seed", 2**32),
     ("max_train_samples", -5),
     ("max_train_samples", 0.5),
+    ("run_name", "../other"),
+    ("run_name", "a/b"),
+    ("run_name", ".."),
+    ("run_name", 1),
     ("output_dir", ""),
     ("figures_dir", 3),
     ("wandb_project", ""),
@@ -70,6 +74,13 @@ def test_quick_run_leaves_the_reference_figures(check):
     full = check()
     assert quick["figures_dir"].as_posix() == "figures/quick"
     assert full["figures_dir"].as_posix() == "figures"
+
+
+def test_named_runs_have_folders_of_their_own(check):
+    named = check(run_name="seed-0")
+    assert named["output_dir"].as_posix() == "outputs/runs/seed-0"
+    assert named["figures_dir"].as_posix() == "figures/runs/seed-0"
+    assert named["runs_dir"].as_posix() == "outputs"
 
 
 def test_misspelt_parameter_is_refused(check):

@@ -3,6 +3,8 @@
 import contextlib
 import filecmp
 import json
+import os
+import random
 import subprocess
 import sys
 import time
@@ -15,11 +17,11 @@ PARAMETERS = {"num_epochs": 3, "learning_rate": 5e-4}  # those of the fixture sa
 ENVIRONMENT = {**NO_HUB, "WANDB_MODE": "offline"}
 
 
-def kill_when(exists, command, folder):
-    """Start a command, and kill it and all that it started once the path exists."""
+def kill_when(moment, command, folder):
+    """Start a command, and kill it and all that it started once moment() is true."""
     environment = clean_environment(folder, ENVIRONMENT)
     started = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
-    while not exists.exists():
+    while not moment():
         assert started.poll() is None, "it ended before"
         time.sleep(0.01)
     for process in [*psutil.Process(started.pid).children(recursive=True), started]:
@@ -38,7 +40,7 @@ def test_killed_twice_ends_with_the_same_predictions(sample_run, tmp_path):
         file.write_text("of a former run")
     command = papermill_command(tmp_path, **PARAMETERS)
     for exists in (results / "checkpoints" / "checkpoint-28", results / "part.predictions.csv"):
-        kill_when(exists, command, tmp_path)
+        kill_when(exists.exists, command, tmp_path)
         assert all(file.read_text() == "of a former run" for file in former)
 
     finished = papermill(tmp_path, ENVIRONMENT, **PARAMETERS)
@@ -53,6 +55,25 @@ def test_killed_twice_ends_with_the_same_predictions(sample_run, tmp_path):
     assert not list(results.glob("part.*")) and not list(results.glob("checkpoints*"))
     runs = [folder.name.split("-")[-1] for folder in (tmp_path / "wandb").glob("offline-run-*")]
     assert len(runs) == 3 and len(set(runs[1:])) == 1
+
+
+def test_killed_at_random_moments(sample_run, tmp_path):
+    """KILLS=20 pytest -k random_moments kills more often; a run that got far ends sooner."""
+    generator, kills = random.Random(0), int(os.environ.get("KILLS", "2"))
+    undisturbed = sample_run.folder / "out" / "sample"
+    seconds = json.loads((undisturbed / "metrics.json").read_text())["seconds"]
+    command, results = papermill_command(tmp_path, **PARAMETERS), tmp_path / "out" / "sample"
+    record = results / "metrics.json"
+    for _ in range(kills):
+        end = time.monotonic() + generator.uniform(0.1, 1) * seconds
+        kill_when(lambda e=end: time.monotonic() > e or record.exists(), command, tmp_path)
+        if record.exists():
+            assert filecmp.cmp(*(p / "predictions.csv" for p in (results, undisturbed)), False)
+            record.unlink()
+    finished = papermill(tmp_path, ENVIRONMENT, **PARAMETERS)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    for name in ("predictions.csv", "model/model.safetensors"):
+        assert filecmp.cmp(results / name, undisturbed / name, shallow=False), name
 
 
 @pytest.fixture
@@ -92,9 +113,8 @@ def test_checkpoints_of_another_run_are_set_aside(look, capsys, replaced, why):
 def test_identity_holds_parameters_data_versions_and_code(notebook):
     """What is compared before a checkpoint is used."""
     source = notebook.cells["begin"].source
-    assert (
-        "identity = parameters | inputs | environment" in source and "notebook_source()" in source
-    )
+    assert "settings = parameters | inputs | environment" in source
+    assert "identity = settings | " in source and "notebook_source()" in source
 
 
 HOLD_LOCK = """
