@@ -161,6 +161,6 @@ def hub(notebook, imports):
 @pytest.fixture(scope="session")
 def real_data(notebook, imports, hub):
     """What the cells up to the audit leave on the real data."""
-    cells = notebook.run(*FETCH, *LOAD, "examples", "audit", **imports)
+    cells = notebook.run(*FETCH, *LOAD, "audit", **imports)
     assert not cells["inputs"]["offline_fallback"]
     return cells

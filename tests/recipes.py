@@ -123,7 +123,7 @@ def run(name, seed):
     cells = notebook.run(*SETUP[:-1])
     places = {"output_dir": tempfile.mkdtemp(), "figures_dir": tempfile.mkdtemp()}
     given = {**cells, **places, "offline_fallback": False, **BASE, **changes, "seed": seed}
-    cells = notebook.run(SETUP[-1], *FETCH, *LOAD, "examples", **given)
+    cells = notebook.run(SETUP[-1], *FETCH, *LOAD, **given)
     whole = cells["dataset"]["train"]
     cells = notebook.run("audit", **cells)
     if special.get("keep_rows"):

@@ -172,7 +172,7 @@ BAD_DATA = {
 def load(notebook, imports):
     def load(path, **replaced):
         given = {"dataset_path": path, "dataset_name": str(path), "inputs": {}}
-        return notebook.run(*LOAD, "examples", "audit", **{**imports, **given, **replaced})
+        return notebook.run(*LOAD, "audit", **{**imports, **given, **replaced})
 
     return load
 

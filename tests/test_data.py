@@ -49,7 +49,7 @@ def test_fewer_train_samples_keep_the_class_shares(notebook, given):
     """The original threw its stratified split away."""
     whole = notebook.run(*LOAD, **given)["dataset"]
     fewer = {**given, "max_train_samples": 100}
-    part = notebook.run(*LOAD, "examples", "audit", **fewer)["dataset"]
+    part = notebook.run(*LOAD, "audit", **fewer)["dataset"]
     assert len(part["train"]) == 100
     assert shares(part["train"]) == pytest.approx(shares(whole["train"]), abs=0.01)
     assert part["test"]["text"][:] == whole["test"]["text"][:], "test stays whole"
@@ -57,7 +57,7 @@ def test_fewer_train_samples_keep_the_class_shares(notebook, given):
 
 def test_too_few_train_samples_are_refused(notebook, given):
     with pytest.raises(ValueError, match="max_train_samples = 8, .* leaves no train text of"):
-        notebook.run(*LOAD, "examples", "audit", **{**given, "max_train_samples": 8})
+        notebook.run(*LOAD, "audit", **{**given, "max_train_samples": 8})
 
 
 def test_texts_are_cut_but_never_padded(notebook, given):

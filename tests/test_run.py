@@ -4,6 +4,7 @@ import json
 import platform
 import sys
 
+import huggingface_hub
 import numpy as np
 import pandas as pd
 import pytest
@@ -128,7 +129,7 @@ def test_saved_model_gives_the_predictions(sample_run, record, predictions):
     from transformers import pipeline
 
     folder = sample_run.folder / "out" / "sample" / "model"
-    assert {file.suffix for file in folder.iterdir()} <= {".json", ".safetensors", ".txt"}
+    assert {file.suffix for file in folder.iterdir()} <= {".json", ".safetensors", ".txt", ".md"}
     answers = pipeline("text-classification", model=str(folder))(
         predictions["text"].tolist(), top_k=None
     )
@@ -144,7 +145,8 @@ def test_figure_is_drawn(sample_run, name):
 
 
 def test_one_picture_a_figure_in_the_notebook(sample_run):
-    assert outputs(sample_run.notebook).count("image/png") == len(FIGURES)
+    """And one of the probabilities of a text, which Jupyter redraws as one types."""
+    assert outputs(sample_run.notebook).count("image/png") == len(FIGURES) + 1
 
 
 def test_says_loudly_that_it_is_the_sample(sample_run, record, tracked):
@@ -164,8 +166,27 @@ def test_every_figure_title_names_the_sample(notebook, imports):
     figure = plt.figure()
     cells["keep_figure"](figure, "x.png", "Title")
     assert figure.get_suptitle().splitlines() == ["Title", "m on d", "SAMPLE"]
-    kept = [c.source for c in notebook.content.cells if "plt.subplots" in c.source]
+    drawn = [c for c in notebook.content.cells if "plt.subplots" in c.source]
+    kept = [cell.source for cell in drawn if cell.id != "try-it"]  # its title is tested below
     assert len(kept) == len(FIGURES) and all("keep_figure(figure, " in source for source in kept)
+
+
+def test_probabilities_of_a_text_are_drawn(notebook, imports, monkeypatch):
+    import matplotlib.pyplot as plt
+
+    answer = [{"label": "blue", "score": 0.1}, {"label": "red", "score": 0.9}]
+    given = {
+        "class_names": ["red", "blue"],
+        "colors": {"red": "r", "blue": "b"},
+        "classifier": lambda texts, top_k: [answer for _ in texts],
+        "sentences": ["a sentence"],
+        "note": "SAMPLE",
+    }
+    monkeypatch.setattr(plt, "show", lambda: None)
+    notebook.run("try-it", **{**imports, **given})
+    axis = plt.gca()
+    assert [bar.get_width() for bar in axis.patches] == [90, 10], "in the order of the classes"
+    assert axis.get_title() == "a sentence\nSAMPLE"
 
 
 def test_wandb_record_agrees_with_metrics_json(record, tracked):
@@ -179,13 +200,41 @@ def test_wandb_record_agrees_with_metrics_json(record, tracked):
     assert {"train/loss", "eval/loss", "eval/macro_f1", "train/learning_rate"} <= set(summary)
     assert summary["test_predictions"]["nrows"] == 95
     assert {f"figures/{name}" for name in FIGURES} <= set(summary)
-    assert {"confusion_matrix_table", "roc_curves_table"} <= set(summary)
+    plots = ("confusion_matrix", "roc_curves", "precision_recall_curves", "losses", "validation")
+    assert {f"{plot}_table" for plot in plots} <= set(summary)
+    assert "train/train_tokens_per_second" in summary and "train/grad_norm" in summary
 
 
 def test_wandb_run_is_grouped_by_recipe(sample_run, record):
     (run,) = wandb_records(sample_run.wandb_folder, "run")
     assert run["run_group"] == f"all-MiniLM-L6-v2 {record['recipe']}"
     assert run["job_type"] == "fine-tune"
+
+
+def test_wandb_knows_the_data(sample_run, record):
+    artifacts = wandb_records(sample_run.wandb_folder, "artifact")
+    (data,) = [artifact for artifact in artifacts if artifact["type"] == "dataset"]
+    fingerprint = record["inputs"]["dataset_fingerprint"]
+    assert data["name"] == "sample" and fingerprint in data["metadata"]
+
+
+def test_wandb_table_of_predictions(sample_run, predictions):
+    (path,) = (sample_run.wandb_folder.parent.parent).rglob("test_predictions*.table.json")
+    table = json.loads(path.read_text())
+    assert table["columns"][:3] == ["text", "label", "predicted"] and "loss" in table["columns"]
+    assert sorted(row[0] for row in table["data"]) == sorted(predictions["text"])
+
+
+def test_model_card(sample_run, record):
+    card = huggingface_hub.ModelCard.load(sample_run.folder / "out" / "sample" / "model/README.md")
+    assert card.data.base_model == "sentence-transformers/all-MiniLM-L6-v2"
+    assert card.data.datasets is None, "the sample is not on the Hub"
+    values = {result.metric_type: result.metric_value for result in card.data.eval_results}
+    test = record["test"]
+    expected = {name: test[n] for name, n in (("accuracy", "accuracy"), ("f1", "macro_f1"))}
+    assert values == pytest.approx({**expected, "roc_auc": test["weighted_roc_auc"]}, abs=1e-4)
+    assert "must not be used to judge people" in card.text and record["note"] in card.text
+    assert str(sample_run.folder) not in card.content
 
 
 def test_nothing_left_tells_a_secret(sample_run):
