@@ -13,7 +13,7 @@ import urllib.request
 import nbformat
 import pytest
 from conftest import NO_HUB, NOTEBOOK, ROOT, clean_environment
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import TimeoutError, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
@@ -67,7 +67,7 @@ def test_all_cells_in_jupyterlab(lab, sample_run):
         page = browser.new_page(viewport={"width": 1300, "height": 1500})
         page.goto(f"{url}/lab/tree/{NOTEBOOK.name}?reset", timeout=60_000)
         page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=60_000)
-        page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
+        run_all_cells(page)
         moved = progress(page, folder / "outputs" / "sample" / "metrics.json")
         assert len(moved) > 3 and moved == sorted(moved), "the bar of the training moves"
         page.wait_for_selector("text=seeds", timeout=60_000)  # the last cell's table
@@ -82,6 +82,8 @@ def test_all_cells_in_jupyterlab(lab, sample_run):
         type_and_see_the_bars_move(page)
         (ROOT / "outputs").mkdir(exist_ok=True)
         page.set_viewport_size({"width": 1300, "height": 15000})
+        page.locator(".jp-Notebook .jp-Cell").first.scroll_into_view_if_needed()
+        page.wait_for_timeout(2000)
         page.screenshot(path=ROOT / "outputs" / "jupyterlab.png")
         browser.close()
     predictions = [
@@ -89,6 +91,16 @@ def test_all_cells_in_jupyterlab(lab, sample_run):
         for place in (folder / "outputs", sample_run.folder / "out")
     ]
     assert filecmp.cmp(*predictions, shallow=False), "as papermill's, byte for byte"
+
+
+def run_all_cells(page):
+    """Run all cells; JupyterLab drops what it is asked while its kernel is still coming up."""
+    has_run = page.locator(".jp-InputPrompt", has_text=re.compile(r"\d")).first
+    for _ in range(6):
+        page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
+        with contextlib.suppress(TimeoutError):
+            return has_run.wait_for(timeout=10_000)
+    pytest.fail("no cell has run")
 
 
 def progress(page, finished):

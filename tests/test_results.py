@@ -27,6 +27,18 @@ def test_results_table(record, readme):
     assert rows == expected
 
 
+def test_recipes_table(readme):
+    """Every recipe tried, mean over its seeds of the last epoch on validation."""
+    path = ROOT / "figures" / "recipes.json"
+    expected = []
+    for name, seeds in json.loads(path.read_text(encoding="utf-8"))["validation"].items():
+        last = [epochs[-1] for epochs in seeds.values()]
+        means = [f"{sum(e[m] for e in last) / len(last):.4f}" for m in last[0]]
+        expected.append((name, str(len(seeds)), *means))
+    rows = re.findall(r"^\| (.+?) \| (\d+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", readme, re.M)
+    assert rows == expected
+
+
 def spelled(name):
     return name.replace("_", " ").replace("f1", "F1").replace("roc auc", "ROC-AUC")
 
