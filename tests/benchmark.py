@@ -27,7 +27,7 @@ import transformers
 from conftest import FETCH, LOAD, NOTEBOOK, ROOT, SETUP, Notebook, papermill_command
 
 WARM_UP = 2  # steps left out at the start of each measurement
-TO_TRAINER = ["audit", "class-weights", "tokenise", "model", "precision"]
+TO_TRAINER = ["keep-figure", "audit", "class-weights", "tokenise", "model", "precision"]
 TO_TRAINER += ["trainer-class", "calibration", "metrics", "arguments", "train"]
 
 

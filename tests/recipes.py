@@ -44,7 +44,7 @@ RECIPES = {
     "average of weights 0.995": {"average": 0.995},
     "R-Drop 0.5": {"r_drop": 0.5},
 }
-TO_ARGUMENTS = ["class-weights", "tokenise", "model", "precision", "trainer-class"]
+TO_ARGUMENTS = ["keep-figure", "class-weights", "tokenise", "model", "precision", "trainer-class"]
 TO_ARGUMENTS += ["calibration", "metrics", "arguments"]
 PATH = ROOT / "figures" / "recipes.json"
 
