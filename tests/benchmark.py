@@ -24,6 +24,7 @@ import datasets
 import numpy as np
 import torch
 import transformers
+from accelerate.state import AcceleratorState
 from conftest import FETCH, LOAD, NOTEBOOK, ROOT, SETUP, Notebook, papermill_command
 
 WARM_UP = 2  # steps left out at the start of each measurement
@@ -73,6 +74,7 @@ def spread_out(trainer, steps):
 
 def measure(trainer):
     """Train one epoch; return samples/s, real tokens/s, seconds a step and the batches."""
+    assert trainer.accelerator.mixed_precision == ("bf16" if trainer.args.bf16 else "no")
     batches, clock, collate = [], Clock(), trainer.data_collator
 
     def keep(features):
@@ -180,6 +182,7 @@ def speed(rounds):
     for number in range(rounds):
         measured = {}
         for name, make in recipes(cells).items():
+            AcceleratorState._reset_state(reset_partial_state=True)  # it keeps a former precision
             rates, batches = measure(make())
             rates["flop_per_second"] = flop_per_token * rates.pop("tokens_per_second")
             measured |= {f"{name} {rate}": value for rate, value in rates.items()}
