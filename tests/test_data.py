@@ -108,6 +108,9 @@ def test_own_data_is_never_swapped_for_the_sample(notebook, imports, tmp_path):
     cells = notebook.run("hub", "sample", **{**imports, **own})
     with pytest.raises(ConnectionError, match="own.csv"):
         cells["sample_folders"](OSError())
+    cells["dataset_name"] = "misspelt.csv"
+    with pytest.raises(ConnectionError, match="misspelt.csv is neither here nor in the cache"):
+        cells["sample_folders"](OSError())
 
 
 @pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
