@@ -182,7 +182,7 @@ def speed(rounds):
     for number in range(rounds):
         measured = {}
         for name, make in recipes(cells).items():
-            AcceleratorState._reset_state(reset_partial_state=True)  # it keeps a former precision
+            AcceleratorState._reset_state(reset_partial_state=True)  # each its own precision
             rates, batches = measure(make())
             rates["flop_per_second"] = flop_per_token * rates.pop("tokens_per_second")
             measured |= {f"{name} {rate}": value for rate, value in rates.items()}
