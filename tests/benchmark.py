@@ -24,9 +24,9 @@ import datasets
 import numpy as np
 import torch
 import transformers
-from accelerate.state import AcceleratorState
 from conftest import FETCH, LOAD, NOTEBOOK, ROOT, SETUP, Notebook, papermill_command
 
+PARTS = ["speed", "growth", "start", "speed-of", "growth-of"]  # -of: one measurement, as JSON
 WARM_UP = 2  # steps left out at the start of each measurement
 TO_TRAINER = ["keep-figure", "audit", "class-weights", "tokenise", "model", "precision"]
 TO_TRAINER += ["trainer-class", "calibration", "metrics", "arguments", "train"]
@@ -167,35 +167,49 @@ def prediction(cells, texts):
     return {"notebook": ours, "pipeline": texts / (time.perf_counter() - start)}
 
 
-def speed(rounds):
-    """Measure ceilings, recipes, the Trainer's overhead and prediction in turn, several rounds.
-
-    original: fp32, batch 16, padded to 128; book: fp32, batch 64, padded to the batch's longest;
-    notebook: its own trainer and arguments; bare loop: the notebook's batches without the Trainer.
-    """
+def speed_of(recipe):
+    """Measure one recipe; with the notebook's own, all else that is compared with it."""
     cells = cells_up_to_the_trainer()
     cells["trainer"].remove_callback(transformers.integrations.WandbCallback)
     model, device = cells["model"], cells["training_arguments"].device
     embeddings = sum(p.numel() for n, p in model.named_parameters() if "embeddings" in n)
     flop_per_token = 6 * (model.num_parameters() - embeddings)  # forward and backward
-    found = []
-    for number in range(rounds):
-        measured = {}
-        for name, make in recipes(cells).items():
-            AcceleratorState._reset_state(reset_partial_state=True)  # each its own precision
-            rates, batches = measure(make())
-            rates["flop_per_second"] = flop_per_token * rates.pop("tokens_per_second")
-            measured |= {f"{name} {rate}": value for rate, value in rates.items()}
+    rates, batches = measure(recipes(cells)[recipe]())
+    rates["flop_per_second"] = flop_per_token * rates.pop("tokens_per_second")
+    measured = {f"{recipe} {rate}": value for rate, value in rates.items()}
+    if recipe == "notebook":
         measured["bare loop seconds_per_step"] = bare_loop(cells, batches)
         tokens = round(np.mean([batch["attention_mask"].sum().item() for batch in batches]))
         for dtype in (torch.float32, torch.bfloat16):
             measured[f"ceiling {dtype} flop_per_second"] = ceiling(tokens, device, dtype)
         rates = prediction(cells, 640)
         measured |= {f"prediction by {name} texts_per_second": v for name, v in rates.items()}
-        found.append(measured | ratios(measured, cells["precision"]))
-        print(f"round {number + 1} of {rounds} done", flush=True)
     machine = torch.cuda.get_device_name() if device.type == "cuda" else cpu()
-    return {"machine": machine, "precision": cells["precision"], **summary(found)}
+    return {"machine": machine, "precision": cells["precision"], "measured": measured}
+
+
+def speed(rounds):
+    """Measure the recipes in turn, each in a fresh process, several rounds.
+
+    original: fp32, batch 16, padded to 128; book: fp32, batch 64, padded to the batch's longest;
+    notebook: its own trainer and arguments; bare loop: the notebook's batches without the Trainer.
+    """
+    found = []
+    for number in range(rounds):
+        measured = {}
+        for recipe in ("original", "book", "notebook"):
+            part = in_a_process("speed-of", "--recipe", recipe)
+            measured |= part["measured"]
+        found.append(measured | ratios(measured, part["precision"]))
+        print(f"round {number + 1} of {rounds} done", flush=True)
+    return {"machine": part["machine"], "precision": part["precision"], **summary(found)}
+
+
+def in_a_process(*options):
+    """Return what this script prints as JSON when run anew with these options."""
+    command = [sys.executable, __file__, *options]
+    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return json.loads(output.splitlines()[-1])
 
 
 def ratios(measured, precision):
@@ -230,7 +244,7 @@ def summary(rounds):
 
 
 def growth_of(rows, model):
-    """Train one epoch on so many rows, in a process of its own; print seconds and peak memory."""
+    """Train one epoch on so many rows; return seconds and peak memory."""
     cells = cells_up_to_the_trainer(**model)
     cells["trainer"].remove_callback(transformers.integrations.WandbCallback)
     train = cells["tokenised"]["train"]
@@ -240,19 +254,22 @@ def growth_of(rows, model):
     trainer = cells["WeightedLossTrainer"](train_dataset=train, **common, **arguments)
     seconds = trainer.train().metrics["train_runtime"]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"rows": rows, "seconds": seconds, "peak_memory_bytes": peak}))
+    return {"rows": rows, "seconds": seconds, "peak_memory_bytes": peak}
 
 
 def growth(sizes, model):
     """Train on each number of rows in a fresh process; fit the exponent of time in rows."""
     found = []
     for rows in sizes:
-        command = [sys.executable, __file__, "growth-of", "--rows", str(rows), "--model", model]
-        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        found.append(json.loads(output.splitlines()[-1]))
+        found.append(in_a_process("growth-of", "--rows", str(rows), "--model", model))
         print(found[-1], flush=True)
     logarithms = [np.log([entry[name] for entry in found]) for name in ("rows", "seconds")]
-    return {"model": model, "runs": found, "exponent": np.polyfit(*logarithms, 1)[0]}
+    return {
+        "machine": cpu(),
+        "model": model,
+        "runs": found,
+        "exponent": np.polyfit(*logarithms, 1)[0],
+    }
 
 
 def start(rounds):
@@ -276,7 +293,8 @@ def start(rounds):
 def main():
     """Run the part that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", choices=["speed", "growth", "growth-of", "start"])
+    parser.add_argument("part", choices=PARTS)
+    parser.add_argument("--recipe", default="notebook")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows", type=int, nargs="+", default=[2000, 4000, 8000, 16000, 64000])
     parser.add_argument("--model", default="distilbert/distilbert-base-uncased")
@@ -287,7 +305,9 @@ def main():
     if options.model != "distilbert/distilbert-base-uncased":
         model["model_revision"] = "main"
     if options.part == "growth-of":
-        return growth_of(options.rows[0], model)
+        return print(json.dumps(growth_of(options.rows[0], model)))
+    if options.part == "speed-of":
+        return print(json.dumps(speed_of(options.recipe)))
     found = {
         "speed": lambda: speed(options.rounds),
         "growth": lambda: growth(options.rows, options.model),

@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+import seeds
 from conftest import ROOT, wandb_summary
 
 
@@ -37,6 +38,23 @@ def test_recipes_table(readme):
         expected.append((name, str(len(seeds)), *means))
     rows = re.findall(r"^\| (.+?) \| (\d+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", readme, re.M)
     assert rows == expected
+
+
+def test_tables_of_several_seeds(readme):
+    """README's tables of seeds and class weights are those of the runs, row by row, no other."""
+    found = json.loads(seeds.PATH.read_text(encoding="utf-8"))
+    for rows in (seeds.results_rows, seeds.weighting_rows, seeds.difference_rows):
+        expected = "\n".join(["", *rows(found), "\n"])
+        assert f"--- |{expected}" in readme
+
+
+def test_sentence_on_class_weights():
+    """Balanced against none: more recall on the rare classes, no accuracy lost beyond chance."""
+    found = json.loads(seeds.PATH.read_text(encoding="utf-8"))["differences"]
+    none, root = found["balanced less none"], found["balanced less sqrt"]
+    assert min(none["recall_love"]["interval"][0], none["recall_surprise"]["interval"][0]) > 0.05
+    assert none["accuracy"]["interval"][0] < 0 < none["accuracy"]["interval"][1]
+    assert root["accuracy"]["interval"][1] < 0
 
 
 def spelled(name):
