@@ -2,7 +2,7 @@
 
     python tests/benchmark.py speed    # ceiling, training recipes, Trainer's overhead, prediction
     python tests/benchmark.py growth   # training time and peak memory against the number of rows
-    python tests/benchmark.py start    # from the command to the first training step
+    python tests/benchmark.py start    # from the command to the start of training
 
 Each prints what it found and writes it to figures/benchmark-PART.json.
 """
@@ -11,7 +11,6 @@ import argparse
 import dataclasses
 import json
 import os
-import re
 import resource
 import statistics
 import subprocess
@@ -243,6 +242,19 @@ def summary(rounds):
     return {"rounds": len(rounds), "measured": found}
 
 
+def speed_rows(found):
+    """README's rows: each recipe's texts a second and its share of its precision's ceiling."""
+    precisions = {"original": "fp32", "book": "fp32", "notebook": found["precision"]}
+    medians = {name: value["median"] for name, value in found["measured"].items()}
+    for recipe, precision in precisions.items():
+        low, high = found["measured"][f"{recipe} samples_per_second"]["range"]
+        rate, flop = (medians[f"{recipe} {n}_per_second"] for n in ("samples", "flop"))
+        dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
+        share = flop / medians[f"ceiling {dtype} flop_per_second"]
+        shown = [f"{rate:.1f} [{low:.1f}, {high:.1f}]", f"{flop / 1e9:.0f}", f"{share:.0%}"]
+        yield f"| {' | '.join([recipe, precision, *shown])} |"
+
+
 def growth_of(rows, model):
     """Train one epoch on so many rows; return seconds and peak memory."""
     cells = cells_up_to_the_trainer(**model)
@@ -273,7 +285,7 @@ def growth(sizes, model):
 
 
 def start(rounds):
-    """Seconds from the papermill command to the end of the first training step, warm caches."""
+    """Seconds from the papermill command to the start of training, warm caches."""
     found = []
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as folder:
@@ -283,9 +295,9 @@ def start(rounds):
             begun = time.perf_counter()
             with subprocess.Popen(command, **pipe) as process:
                 seen = b""
-                while not re.search(rb"\b1/\d+ \[", seen):
+                while b"W&B run:" not in seen:  # what the notebook prints before it trains
                     seen += process.stderr.read(1)
-                found.append({"seconds to the first step": time.perf_counter() - begun})
+                found.append({"seconds to the start of training": time.perf_counter() - begun})
                 process.kill()
     return {"machine": cpu(), **summary(found)}
 

@@ -4,8 +4,9 @@ import json
 import re
 
 import pytest
-import seeds
 from conftest import ROOT, wandb_summary
+from seeds import PATH as SEEDS_PATH
+from seeds import difference_rows, results_rows, weighting_rows
 
 
 @pytest.fixture(scope="module")
@@ -42,15 +43,15 @@ def test_recipes_table(readme):
 
 def test_tables_of_several_seeds(readme):
     """README's tables of seeds and class weights are those of the runs, row by row, no other."""
-    found = json.loads(seeds.PATH.read_text(encoding="utf-8"))
-    for rows in (seeds.results_rows, seeds.weighting_rows, seeds.difference_rows):
+    found = json.loads(SEEDS_PATH.read_text(encoding="utf-8"))
+    for rows in (results_rows, weighting_rows, difference_rows):
         expected = "\n".join(["", *rows(found), "\n"])
         assert f"--- |{expected}" in readme
 
 
 def test_sentence_on_class_weights():
     """Balanced against none: more recall on the rare classes, no accuracy lost beyond chance."""
-    found = json.loads(seeds.PATH.read_text(encoding="utf-8"))["differences"]
+    found = json.loads(SEEDS_PATH.read_text(encoding="utf-8"))["differences"]
     none, root = found["balanced less none"], found["balanced less sqrt"]
     assert min(none["recall_love"]["interval"][0], none["recall_surprise"]["interval"][0]) > 0.05
     assert none["accuracy"]["interval"][0] < 0 < none["accuracy"]["interval"][1]
