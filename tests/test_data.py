@@ -114,12 +114,13 @@ def test_own_data_is_never_swapped_for_the_sample(notebook, imports, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
-def test_own_data(notebook, given, tmp_path, kind):
-    """One file, columns of other names, labels as words or numbers; splits drawn from it."""
+def test_own_data(notebook, given, tmp_path, monkeypatch, kind):
+    """A file here, columns of other names, labels as words or numbers; splits drawn from it."""
     numbers = kind in ("csv", "parquet")
     labels = [2, 10, 5] * 40 if numbers else ["слабо", "good", "bad"] * 40
     rows = pd.DataFrame({"stars": labels, "review": [f"review {n}" for n in range(120)], "x": 0})
-    path = tmp_path / f"reviews.{kind}"
+    monkeypatch.chdir(tmp_path)
+    path = Path(f"reviews.{kind}")
     {
         "csv": lambda: rows.to_csv(path, index=False),
         "tsv": lambda: rows.to_csv(path, index=False, sep="\t"),

@@ -1,5 +1,6 @@
 """A headless run on the sample: what it leaves, read back, and that the pieces agree."""
 
+import itertools
 import json
 import platform
 import sys
@@ -169,6 +170,34 @@ def test_every_figure_title_names_the_sample(notebook, imports):
     drawn = [c for c in notebook.content.cells if "plt.subplots" in c.source]
     kept = [cell.source for cell in drawn if cell.id != "try-it"]  # its title is tested below
     assert len(kept) == len(FIGURES) and all("keep_figure(figure, " in source for source in kept)
+
+
+def test_figures_have_room_for_twenty_classes(notebook, imports):
+    """No class name lies over another, and no axes are squeezed to nothing."""
+    import seaborn as sns
+
+    names = [f"a class name {index}" for index in range(20)]
+    labels = np.arange(80) % 20
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(20), size=80)
+    frame = pd.DataFrame({"emotion": [names[label] for label in labels]})
+    given = {
+        "inputs": {"model_name": "m", "dataset_name": "d"},
+        "note": "",
+        "class_names": names,
+        "colors": dict(zip(names, sns.color_palette("colorblind", 20), strict=True)),
+        "frames": dict.fromkeys(("train", "validation", "test"), frame),
+        "labels": labels,
+        "probabilities": probabilities,
+        "results": {"test": {"confusion_matrix": np.ones((20, 20)).tolist()}},
+    }
+    cells = ("keep-figure", "distribution", "confusion", "roc")
+    for name, figure in notebook.run(*cells, **{**imports, **given})["figures"].items():
+        figure.draw_without_rendering()
+        boxes = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
+        tops = sorted((box.y0, box.y1) for box in boxes)
+        assert all(one[1] <= other[0] for one, other in itertools.pairwise(tops)), name
+        sizes = [axis.get_window_extent() for axis in figure.axes]
+        assert min(min(size.width, size.height) for size in sizes) > figure.bbox.width / 6, name
 
 
 def test_probabilities_of_a_text_are_drawn(notebook, imports, monkeypatch):
