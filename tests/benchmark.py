@@ -255,6 +255,32 @@ def speed_rows(found):
         yield f"| {' | '.join([recipe, precision, *shown])} |"
 
 
+def speed_sentences(found):
+    """README's sentences on the circumstances and on what is compared, medians over the rounds."""
+    medians = {name: value["median"] for name, value in found["measured"].items()}
+    overhead = medians["Trainer's overhead over the bare loop"]
+    original, book = medians["notebook / original"], medians["notebook / book"]
+    ours, pipeline = (
+        medians[f"prediction by {name} texts_per_second"] for name in ("notebook", "pipeline")
+    )
+    circumstances = f"{found['rounds']} rounds, on `{found['machine']}`."
+    compared = (
+        f"So the notebook trains {original:.1f} times as fast as the original and {book:.1f} times "
+        f"as fast as the book's recipe; the Trainer costs {overhead:.0%} over a bare loop with the "
+        f"same batches. It predicts {ours:.0f} texts a second, `pipeline()` by default "
+        f"{pipeline:.0f}."
+    )
+    return circumstances, compared
+
+
+def start_sentence(found):
+    """README's sentence on the time before training."""
+    seconds = found["measured"]["seconds to the start of training"]["median"]
+    return (
+        f"From the papermill command to the start of training, data in the cache: {seconds:.0f} s."
+    )
+
+
 def growth_of(rows, model):
     """Train one epoch on so many rows; return seconds and peak memory."""
     cells = cells_up_to_the_trainer(**model)

@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from benchmark import speed_rows, speed_sentences, start_sentence
 from conftest import ROOT, wandb_summary
 from seeds import PATH as SEEDS_PATH
 from seeds import difference_rows, results_rows, weighting_rows
@@ -56,6 +57,17 @@ def test_sentence_on_class_weights():
     assert min(none["recall_love"]["interval"][0], none["recall_surprise"]["interval"][0]) > 0.05
     assert none["accuracy"]["interval"][0] < 0 < none["accuracy"]["interval"][1]
     assert root["accuracy"]["interval"][1] < 0
+
+
+def test_speed(readme):
+    """README's table and sentences are the benchmark's."""
+    found, start = (
+        json.loads((ROOT / "figures" / f"benchmark-{part}.json").read_text(encoding="utf-8"))
+        for part in ("speed", "start")
+    )
+    rows = "\n".join(["", *speed_rows(found), "\n"])
+    assert f"--- |{rows}" in readme
+    assert all(part in readme for part in (*speed_sentences(found), start_sentence(start)))
 
 
 def spelled(name):
