@@ -15,6 +15,7 @@ from conftest import EMOTIONS, ROOT
 
 PATH = ROOT / "figures" / "seeds.json"
 SIZE = "all-MiniLM-L6-v2"  # at which class weights are compared
+KEPT = ("accuracy", "macro_f1", "weighted_roc_auc")
 RARE = ("love", "surprise")
 LOVE, SURPRISE = (sorted(EMOTIONS).index(name) for name in RARE)
 
@@ -73,7 +74,7 @@ def group_of(record):
 def entry(record):
     """What is kept of a run's metrics.json."""
     test, train = record["test"], record["train"]
-    found = {name: test[name] for name in ("accuracy", "macro_f1", "weighted_roc_auc", "log_loss")}
+    found = {name: test[name] for name in KEPT}
     found |= {f"recall_{name}": test["per_class"][name]["recall"] for name in RARE}
     parameters = ("seed", "learning_rate", "train_batch_size", "num_epochs")
     kept = {name: record["parameters"][name] for name in parameters}
@@ -93,14 +94,14 @@ def results_rows(found):
     for name, runs in found["groups"].items():
         test = pd.DataFrame([run["test"] for run in runs])
         means, deviations = test.mean(), test.std()
-        shown = [
-            f"{means[metric]:.4f} ± {deviations[metric]:.4f}"
-            for metric in ("accuracy", "macro_f1", "weighted_roc_auc")
-        ]
+        shown = [f"{means[metric]:.4f} ± {deviations[metric]:.4f}" for metric in KEPT]
         minutes = np.median([run["training_seconds"] for run in runs]) / 60
         memory = max(run["peak_memory_bytes"] for run in runs) / 2**30
         shown += [f"{minutes:.0f} min", f"{memory:.1f} GiB", runs[0]["device"]]
-        yield row(name, str(len(runs)), *shown)
+        stand_in = ", stand-in weights" if "Stand-in" in runs[0]["note"] else ""
+        yield row(name + stand_in, str(len(runs)), *shown)
+    shown = [f"{found['baseline'][metric]:.4f}" for metric in KEPT]
+    yield row("TF-IDF, balanced logistic regression", "none needed", *shown, "", "", "")
 
 
 def weighting_rows(found):
@@ -147,7 +148,9 @@ def main():
         differences[f"balanced less {other.split()[-1]}"] = difference(
             predictions[SIZE][:count], predictions[other]
         )
-    found = {"groups": groups, "differences": differences}
+    baseline = json.loads((ROOT / "figures" / "metrics.json").read_text())["baseline"]
+    baseline = {metric: baseline[metric] for metric in KEPT}
+    found = {"groups": groups, "differences": differences, "baseline": baseline}
     PATH.write_text(json.dumps(found, indent=1) + "\n")
     for rows in (results_rows, weighting_rows, difference_rows):
         print(*rows(found), "", sep="\n")

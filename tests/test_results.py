@@ -59,6 +59,19 @@ def test_sentence_on_class_weights():
     assert root["accuracy"]["interval"][1] < 0
 
 
+def test_sentence_on_low_rank_adapters():
+    groups = json.loads(SEEDS_PATH.read_text(encoding="utf-8"))["groups"]
+    full, lora = (
+        [run for run in groups[name] if run["seed"] < 45]
+        for name in ("all-MiniLM-L6-v2", "all-MiniLM-L6-v2, LoRA rank 16")
+    )
+    assert sum(r["test"]["accuracy"] for r in lora) < sum(r["test"]["accuracy"] for r in full)
+    faster = 1 - sum(r["training_seconds"] for r in lora) / sum(r["training_seconds"] for r in full)
+    assert 0.05 < faster < 0.15, "about a tenth"
+    more = [sum(r["peak_memory_bytes"] for r in runs) for runs in (lora, full)]
+    assert more[0] > more[1]
+
+
 def test_speed(readme):
     """README's table and sentences are the benchmark's."""
     found, start = (
