@@ -25,6 +25,8 @@ weights = cells["class_weights"](LABELS, "balanced")
 change = one_step(cells, sys.argv[1], weights, 32 // cells["environment"]["processes"], 1)
 if cells["main_process"]:
     torch.save(change, sys.argv[1] + "/change.pt")
+if cells["environment"]["processes"] > 1:
+    torch.distributed.destroy_process_group()  # as the notebook does
 """
 
 
