@@ -281,6 +281,17 @@ def start_sentence(found):
     )
 
 
+def growth_sentence(found):
+    """README's sentence on how time and memory grow with the number of rows."""
+    least, most = found["runs"][0], found["runs"][-1]
+    low, high = (run["peak_memory_bytes"] / 2**30 for run in (least, most))
+    return (
+        f"With {found['model'].split('/')[-1]}, from {least['rows']:,} to {most['rows']:,} rows, "
+        f"the time of an epoch grows with the rows to the power of {found['exponent']:.2f} and the "
+        f"largest memory from {low:.1f} to {high:.1f} GiB."
+    )
+
+
 def growth_of(rows, model):
     """Train one epoch on so many rows; return seconds and peak memory."""
     cells = cells_up_to_the_trainer(**model)

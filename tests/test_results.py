@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from benchmark import speed_rows, speed_sentences, start_sentence
+from benchmark import growth_sentence, speed_rows, speed_sentences, start_sentence
 from conftest import ROOT, wandb_summary
 from seeds import PATH as SEEDS_PATH
 from seeds import difference_rows, results_rows, weighting_rows
@@ -74,13 +74,14 @@ def test_sentence_on_low_rank_adapters():
 
 def test_speed(readme):
     """README's table and sentences are the benchmark's."""
-    found, start = (
+    found, start, rows = (
         json.loads((ROOT / "figures" / f"benchmark-{part}.json").read_text(encoding="utf-8"))
-        for part in ("speed", "start")
+        for part in ("speed", "start", "growth")
     )
-    rows = "\n".join(["", *speed_rows(found), "\n"])
-    assert f"--- |{rows}" in readme
-    assert all(part in readme for part in (*speed_sentences(found), start_sentence(start)))
+    table = "\n".join(["", *speed_rows(found), "\n"])
+    assert f"--- |{table}" in readme
+    sentences = (*speed_sentences(found), start_sentence(start), growth_sentence(rows))
+    assert all(sentence in readme for sentence in sentences)
 
 
 def spelled(name):
