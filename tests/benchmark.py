@@ -26,6 +26,7 @@ import transformers
 from conftest import FETCH, LOAD, NOTEBOOK, ROOT, SETUP, Notebook, papermill_command
 
 PARTS = ["speed", "growth", "start", "speed-of", "growth-of"]  # -of: one measurement, as JSON
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 WARM_UP = 2  # steps left out at the start of each measurement
 TO_TRAINER = ["keep-figure", "audit", "class-weights", "tokenise", "model", "precision"]
 TO_TRAINER += ["trainer-class", "calibration", "metrics", "arguments", "train"]
@@ -179,7 +180,7 @@ def speed_of(recipe):
     if recipe == "notebook":
         measured["bare loop seconds_per_step"] = bare_loop(cells, batches)
         tokens = round(np.mean([batch["attention_mask"].sum().item() for batch in batches]))
-        for dtype in (torch.float32, torch.bfloat16):
+        for dtype in DTYPES.values():
             measured[f"ceiling {dtype} flop_per_second"] = ceiling(tokens, device, dtype)
         rates = prediction(cells, 640)
         measured |= {f"prediction by {name} texts_per_second": v for name, v in rates.items()}
@@ -215,12 +216,11 @@ def ratios(measured, precision):
     """One round's comparisons: the notebook's speed against the others' and the ceiling's."""
     own = measured["notebook samples_per_second"]
     rate = measured["notebook flop_per_second"]
-    dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
     step, bare = measured["notebook seconds_per_step"], measured["bare loop seconds_per_step"]
     return {
         "notebook / original": own / measured["original samples_per_second"],
         "notebook / book": own / measured["book samples_per_second"],
-        "notebook / ceiling": rate / measured[f"ceiling {dtype} flop_per_second"],
+        "notebook / ceiling": rate / measured[f"ceiling {DTYPES[precision]} flop_per_second"],
         "Trainer's overhead over the bare loop": step / bare - 1,
     }
 
@@ -249,8 +249,7 @@ def speed_rows(found):
     for recipe, precision in precisions.items():
         low, high = found["measured"][f"{recipe} samples_per_second"]["range"]
         rate, flop = (medians[f"{recipe} {n}_per_second"] for n in ("samples", "flop"))
-        dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
-        share = flop / medians[f"ceiling {dtype} flop_per_second"]
+        share = flop / medians[f"ceiling {DTYPES[precision]} flop_per_second"]
         shown = [f"{rate:.1f} [{low:.1f}, {high:.1f}]", f"{flop / 1e9:.0f}", f"{share:.0%}"]
         yield f"| {' | '.join([recipe, precision, *shown])} |"
 

@@ -232,6 +232,7 @@ def test_wandb_record_agrees_with_metrics_json(record, tracked):
     plots = ("confusion_matrix", "roc_curves", "precision_recall_curves", "losses", "validation")
     assert {f"{plot}_table" for plot in plots} <= set(summary)
     assert {"train/grad_norm", "train/samples_per_second"} <= set(summary)
+    assert "train_samples_per_second" in summary
 
 
 def test_wandb_run_is_grouped_by_recipe(sample_run, record):
