@@ -132,7 +132,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path)
     groups, predictions = {}, {}
-    for folder in [ROOT / "figures", *parser.parse_args().folders]:
+    for folder in [*parser.parse_args().folders, ROOT / "figures"]:
         record = json.loads((folder / "metrics.json").read_text())
         name = group_of(record)
         groups.setdefault(name, []).append(entry(record))
@@ -148,8 +148,7 @@ def main():
         differences[f"balanced less {other.split()[-1]}"] = difference(
             predictions[SIZE][:count], predictions[other]
         )
-    baseline = json.loads((ROOT / "figures" / "metrics.json").read_text())["baseline"]
-    baseline = {metric: baseline[metric] for metric in KEPT}
+    baseline = {metric: record["baseline"][metric] for metric in KEPT}  # the reference run's
     found = {"groups": groups, "differences": differences, "baseline": baseline}
     PATH.write_text(json.dumps(found, indent=1) + "\n")
     for rows in (results_rows, weighting_rows, difference_rows):

@@ -13,11 +13,12 @@ import urllib.request
 import nbformat
 import pytest
 from conftest import NO_HUB, NOTEBOOK, ROOT, clean_environment
-from playwright.sync_api import TimeoutError, sync_playwright
+from playwright.sync_api import sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
+IDLE = ".jp-Notebook-ExecutionIndicator[data-status=idle]"
 ALL_RENDERED = {"windowingMode": "none"}  # cells out of sight too
 
 
@@ -66,11 +67,11 @@ def test_all_cells_in_jupyterlab(lab, sample_run):
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": 1300, "height": 1500})
         page.goto(f"{url}/lab/tree/{NOTEBOOK.name}?reset", timeout=60_000)
-        page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=60_000)
         run_all_cells(page)
         moved = progress(page, folder / "outputs" / "sample" / "metrics.json")
         assert len(moved) > 3 and moved[0] < moved[-1], "the bar of the training moves"
         page.wait_for_selector("th:has-text('seeds')", timeout=60_000)  # the last cell's table
+        page.wait_for_selector(IDLE, timeout=60_000)  # what is typed before that can get lost
         errors = page.locator("[data-mime-type='application/vnd.jupyter.error']")
         assert errors.count() == 0, errors.all_inner_texts()
         chatter = page.locator("[data-mime-type='application/vnd.jupyter.stderr']")
@@ -93,13 +94,10 @@ def test_all_cells_in_jupyterlab(lab, sample_run):
 
 
 def run_all_cells(page):
-    """Run all cells; JupyterLab drops what it is asked while its kernel is still coming up."""
-    has_run = page.locator(".jp-InputPrompt", has_text=re.compile(r"\d")).first
-    for _ in range(6):
-        page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
-        with contextlib.suppress(TimeoutError):
-            return has_run.wait_for(timeout=10_000)
-    pytest.fail("no cell has run")
+    """Run all cells once the kernel is there; what JupyterLab is asked before that is dropped."""
+    kernel = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel"
+    page.wait_for_function(f"{kernel}?.status === 'idle'", timeout=60_000)
+    page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")
 
 
 def progress(page, finished):
