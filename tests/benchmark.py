@@ -94,30 +94,37 @@ def measure(trainer):
 
 def recipes(cells):
     """A function for each recipe that makes its trainer, on the texts of train."""
-    ours, rows = cells["training_arguments"], cells["dataset"]["train"]
-    short = cells["tokenised"]["train"]
-    padded = rows.map(
-        lambda batch: cells["tokenizer"](batch["text"], padding="max_length", max_length=128),
-        batched=True,
-        remove_columns=["text"],
-    )
+    ours, rows = cells["training_arguments"], cells["tokenised"]["train"]
     plain = {"output_dir": ours.output_dir, "use_cpu": ours.use_cpu, "logging_steps": 10}
-    common = {"model": cells["model"], "processing_class": cells["tokenizer"]}
+
+    def padded():
+        options = {"padding": "max_length", "max_length": 128}
+        return cells["dataset"]["train"].map(
+            lambda batch: cells["tokenizer"](batch["text"], **options),
+            batched=True,
+            remove_columns=["text"],
+        )
 
     def plain_trainer(batch, data):
         arguments = transformers.TrainingArguments(per_device_train_batch_size=batch, **plain)
+        common = {"model": cells["model"], "processing_class": cells["tokenizer"]}
         return transformers.Trainer(args=quiet(arguments), train_dataset=data, **common)
 
-    def own_trainer():
-        weights = {"class_weights": cells["weights"]}
-        trainer = cells["WeightedLossTrainer"]
-        return trainer(args=quiet(ours), train_dataset=short, **common, **weights)
-
     return {
-        "original": lambda: spread_out(plain_trainer(16, padded), 12),
-        "book": lambda: spread_out(plain_trainer(64, short), 10),
-        "notebook": lambda: spread_out(own_trainer(), 32),
+        "original": lambda: spread_out(plain_trainer(16, padded()), 12),
+        "book": lambda: spread_out(plain_trainer(64, rows), 10),
+        "notebook": lambda: spread_out(own_trainer(cells, rows), 32),
     }
+
+
+def own_trainer(cells, rows):
+    """The notebook's trainer on some rows, without evaluation, checkpoints and reports."""
+    trainer = cells["trainer"]
+    off = [transformers.EarlyStoppingCallback, transformers.ProgressCallback]
+    for callback in [*off, transformers.integrations.WandbCallback]:
+        trainer.remove_callback(callback)
+    trainer.train_dataset, trainer.args = rows, quiet(trainer.args)
+    return trainer
 
 
 def bare_loop(cells, batches):
@@ -170,7 +177,6 @@ def prediction(cells, texts):
 def speed_of(recipe):
     """Measure one recipe; with the notebook's own, all else that is compared with it."""
     cells = cells_up_to_the_trainer()
-    cells["trainer"].remove_callback(transformers.integrations.WandbCallback)
     model, device = cells["model"], cells["training_arguments"].device
     embeddings = sum(p.numel() for n, p in model.named_parameters() if "embeddings" in n)
     flop_per_token = 6 * (model.num_parameters() - embeddings)  # forward and backward
@@ -294,13 +300,9 @@ def growth_sentence(found):
 def growth_of(rows, model):
     """Train one epoch on so many rows; return seconds and peak memory."""
     cells = cells_up_to_the_trainer(**model)
-    cells["trainer"].remove_callback(transformers.integrations.WandbCallback)
     train = cells["tokenised"]["train"]
     train = train.select(np.resize(np.random.default_rng(0).permutation(len(train)), rows))
-    common = {"model": cells["model"], "processing_class": cells["tokenizer"]}
-    arguments = {"args": quiet(cells["training_arguments"]), "class_weights": cells["weights"]}
-    trainer = cells["WeightedLossTrainer"](train_dataset=train, **common, **arguments)
-    seconds = trainer.train().metrics["train_runtime"]
+    seconds = own_trainer(cells, train).train().metrics["train_runtime"]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return {"rows": rows, "seconds": seconds, "peak_memory_bytes": peak}
 

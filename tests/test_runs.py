@@ -52,3 +52,8 @@ def test_other_settings_are_other_columns_named_by_what_differs(table):
 def test_the_same_run_counts_once(table):
     shown = table({"accuracy": 0.92}, {"accuracy": 0.92, "seed": 0})
     assert shown.loc["seeds"].tolist() == [1]
+
+
+def test_metrics_of_other_programs_are_left_out(table, tmp_path):
+    (tmp_path / "metrics.json").write_text('{"accuracy": 1.0}')
+    assert table({"accuracy": 0.92}).loc["seeds"].tolist() == [1]
