@@ -170,18 +170,17 @@ def test_trains_on_train_and_validates_on_validation(trainer):
     assert trainer.args.eval_strategy == trainer.args.save_strategy == "epoch"
 
 
-def test_batches_are_padded_to_their_own_longest_text_up_to_a_multiple_of_eight(trainer):
+def test_batches_are_padded_to_their_own_longest_text(trainer):
     """The original padded every text to 128 tokens."""
     batches = list(trainer.get_train_dataloader())
     widths = [batch["input_ids"].shape[1] for batch in batches]
     longest = [batch["attention_mask"].sum(dim=1).max().item() for batch in batches]
-    assert widths == [8 * -(-length // 8) for length in longest]
-    assert set(widths) == {8, 16}
+    assert widths == longest and len(set(widths)) > 1
 
 
 def test_texts_of_like_length_share_a_batch(trainer):
-    lengths = [b["attention_mask"].sum(dim=1).float() for b in trainer.get_train_dataloader()]
-    assert np.mean([length.mean() / length.max() for length in lengths]) > 0.8
+    padding = [1 - b["attention_mask"].float().mean() for b in trainer.get_train_dataloader()]
+    assert np.mean(padding) < 0.2
 
 
 def test_validation_keeps_the_order_of_its_rows(trainer):
