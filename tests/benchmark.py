@@ -8,7 +8,6 @@ Each prints what it found and writes it to figures/benchmark-PART.json.
 """
 
 import argparse
-import dataclasses
 import json
 import os
 import resource
@@ -27,6 +26,8 @@ from conftest import FETCH, LOAD, NOTEBOOK, ROOT, SETUP, Notebook, papermill_com
 
 PARTS = ["speed", "growth", "start", "speed-of", "growth-of"]  # -of: one measurement, as JSON
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+QUIET = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
+QUIET |= {"report_to": [], "disable_tqdm": True, "num_train_epochs": 1}
 WARM_UP = 2  # steps left out at the start of each measurement
 TO_TRAINER = ["keep-figure", "audit", "class-weights", "tokenise", "model", "precision"]
 TO_TRAINER += ["trainer-class", "calibration", "metrics", "arguments", "train"]
@@ -49,13 +50,6 @@ class Clock(transformers.TrainerCallback):
 
     def on_step_end(self, *_, **__):
         self.ends.append(time.perf_counter())
-
-
-def quiet(arguments, **changes):
-    """The arguments without evaluation, checkpoints and reports, one epoch."""
-    off = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
-    off |= {"report_to": [], "disable_tqdm": True, "num_train_epochs": 1}
-    return dataclasses.replace(arguments, **off | changes)
 
 
 def spread_out(trainer, steps):
@@ -95,7 +89,7 @@ def measure(trainer):
 def recipes(cells):
     """A function for each recipe that makes its trainer, on the texts of train."""
     ours, rows = cells["training_arguments"], cells["tokenised"]["train"]
-    plain = {"output_dir": ours.output_dir, "use_cpu": ours.use_cpu, "logging_steps": 10}
+    plain = {"output_dir": ours.output_dir, "use_cpu": ours.use_cpu, "logging_steps": 10, **QUIET}
 
     def padded():
         options = {"padding": "max_length", "max_length": 128}
@@ -108,7 +102,7 @@ def recipes(cells):
     def plain_trainer(batch, data):
         arguments = transformers.TrainingArguments(per_device_train_batch_size=batch, **plain)
         common = {"model": cells["model"], "processing_class": cells["tokenizer"]}
-        return transformers.Trainer(args=quiet(arguments), train_dataset=data, **common)
+        return transformers.Trainer(args=arguments, train_dataset=data, **common)
 
     return {
         "original": lambda: spread_out(plain_trainer(16, padded()), 12),
@@ -123,7 +117,8 @@ def own_trainer(cells, rows):
     off = [transformers.EarlyStoppingCallback, transformers.ProgressCallback]
     for callback in [*off, transformers.integrations.WandbCallback]:
         trainer.remove_callback(callback)
-    trainer.train_dataset, trainer.args = rows, quiet(trainer.args)
+    vars(trainer.args).update(QUIET)  # new arguments would undo the accelerator's precision
+    trainer.train_dataset = rows
     return trainer
 
 
