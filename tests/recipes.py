@@ -31,7 +31,6 @@ BASE = {
 RECIPES = {
     "base": {},
     "3 epochs": {"num_epochs": 3},
-    "4 epochs": {"num_epochs": 4},
     "learning rate 1e-4": {"learning_rate": 1e-4},
     "learning rate 4e-4": {"learning_rate": 4e-4},
     "weights sqrt": {"class_weighting": "sqrt"},
