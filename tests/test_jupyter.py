@@ -18,7 +18,6 @@ from playwright.sync_api import sync_playwright
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
-IDLE = ".jp-Notebook-ExecutionIndicator[data-status=idle]"
 ALL_RENDERED = {"windowingMode": "none"}  # cells out of sight too
 
 
@@ -71,7 +70,7 @@ def test_all_cells_in_jupyterlab(lab, sample_run):
         moved = progress(page, folder / "outputs" / "sample" / "metrics.json")
         assert len(moved) > 3 and moved[0] < moved[-1], "the bar of the training moves"
         page.wait_for_selector("th:has-text('seeds')", timeout=60_000)  # the last cell's table
-        page.wait_for_selector(IDLE, timeout=60_000)  # what is typed before that can get lost
+        page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=60_000)
         errors = page.locator("[data-mime-type='application/vnd.jupyter.error']")
         assert errors.count() == 0, errors.all_inner_texts()
         chatter = page.locator("[data-mime-type='application/vnd.jupyter.stderr']")

@@ -175,7 +175,7 @@ def test_batches_are_padded_to_their_own_longest_text(trainer):
     batches = list(trainer.get_train_dataloader())
     widths = [batch["input_ids"].shape[1] for batch in batches]
     longest = [batch["attention_mask"].sum(dim=1).max().item() for batch in batches]
-    assert widths == longest and len(set(widths)) > 1
+    assert widths == longest and len(set(widths)) > 1 and max(widths) == 11
 
 
 def test_texts_of_like_length_share_a_batch(trainer):
