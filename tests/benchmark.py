@@ -99,13 +99,8 @@ def recipes(cells):
             remove_columns=["text"],
         )
 
-    def fused_attention():
-        cells["model"].set_attn_implementation("sdpa")  # what transformers takes by default
-        return own_trainer(cells, rows)
-
     def plain_trainer(batch, data):
         arguments = transformers.TrainingArguments(per_device_train_batch_size=batch, **plain)
-        cells["model"].set_attn_implementation("sdpa")
         common = {"model": cells["model"], "processing_class": cells["tokenizer"]}
         return transformers.Trainer(args=arguments, train_dataset=data, **common)
 
@@ -113,7 +108,6 @@ def recipes(cells):
         "original": lambda: spread_out(plain_trainer(16, padded()), 12),
         "book": lambda: spread_out(plain_trainer(64, rows), 10),
         "notebook": lambda: spread_out(own_trainer(cells, rows), 32),
-        "notebook, fused attention": lambda: spread_out(fused_attention(), 32),
     }
 
 
@@ -199,13 +193,12 @@ def speed(rounds):
     """Measure the recipes in turn, each in a fresh process, several rounds.
 
     original: fp32, batch 16, padded to 128; book: fp32, batch 64, padded to the batch's longest;
-    notebook: its own trainer and arguments, and with fused attention; bare loop: the notebook's
-    batches without the Trainer.
+    notebook: its own trainer and arguments; bare loop: the notebook's batches without the Trainer.
     """
     found = []
     for number in range(rounds):
         measured = {}
-        for recipe in ("original", "book", "notebook", "notebook, fused attention"):
+        for recipe in ("original", "book", "notebook"):
             part = in_a_process("speed-of", "--recipe", recipe)
             measured |= part["measured"]
         found.append(measured | ratios(measured, part["precision"]))
@@ -253,7 +246,6 @@ def summary(rounds):
 def speed_rows(found):
     """README's rows: each recipe's texts a second and its share of its precision's ceiling."""
     precisions = {"original": "fp32", "book": "fp32", "notebook": found["precision"]}
-    precisions["notebook, fused attention"] = found["precision"]
     medians = {name: value["median"] for name, value in found["measured"].items()}
     for recipe, precision in precisions.items():
         low, high = found["measured"][f"{recipe} samples_per_second"]["range"]
