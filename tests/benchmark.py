@@ -4,7 +4,8 @@
     python tests/benchmark.py growth   # training time and peak memory against the number of rows
     python tests/benchmark.py start    # from the command to the start of training
 
-Each prints what it found and writes it to figures/benchmark-PART.json.
+Each prints what it found and writes it to figures/benchmark-PART.json, the speed to a file for
+the precision in which the notebook trains on the machine, benchmark-speed-PRECISION.json.
 """
 
 import argparse
@@ -263,7 +264,7 @@ def speed_sentences(found):
     ours, pipeline = (
         medians[f"prediction by {name} texts_per_second"] for name in ("notebook", "pipeline")
     )
-    circumstances = f"{found['rounds']} rounds, on `{found['machine']}`."
+    circumstances = f"On `{found['machine']}`, {found['rounds']} rounds:"
     compared = (
         f"So the notebook trains {original:.1f} times as fast as the original and {book:.1f} times "
         f"as fast as the book's recipe; the Trainer costs {overhead:.0%} over a bare loop with the "
@@ -361,7 +362,8 @@ def main():
     for name, value in found.get("measured", {}).items():
         low, high = value["range"]
         print(f"{name}: {value['median']:,.4g} ({low:,.4g} to {high:,.4g})")
-    path = ROOT / "figures" / f"benchmark-{options.part}.json"
+    kind = f"speed-{found['precision']}" if options.part == "speed" else options.part
+    path = ROOT / "figures" / f"benchmark-{kind}.json"
     path.write_text(json.dumps(found, indent=1) + "\n")
     print(f"written to {path.relative_to(ROOT)}")
 

@@ -3,6 +3,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 from benchmark import growth_sentence, speed_rows, speed_sentences, start_sentence
 from conftest import ROOT, wandb_summary
@@ -91,15 +92,16 @@ def test_sentence_on_low_rank_adapters():
 
 
 def test_speed(readme):
-    """README's table and sentences are the benchmark's."""
-    found, start, rows = (
+    """README's tables and sentences are the benchmark's."""
+    start, rows, *machines = (
         json.loads((ROOT / "figures" / f"benchmark-{part}.json").read_text(encoding="utf-8"))
-        for part in ("speed", "start", "growth")
+        for part in ("start", "growth", "speed-bf16")
     )
-    table = "\n".join(["", *speed_rows(found), "\n"])
-    assert f"--- |{table}" in readme
-    sentences = (*speed_sentences(found), start_sentence(start), growth_sentence(rows))
-    assert all(sentence in readme for sentence in sentences)
+    for found in machines:
+        table = "\n".join(["", *speed_rows(found), "\n"])
+        assert f"--- |{table}" in readme
+    sentences = [start_sentence(start), growth_sentence(rows), *map(speed_sentences, machines)]
+    assert all(sentence in readme for sentence in np.hstack(sentences))
 
 
 def spelled(name):
