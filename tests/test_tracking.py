@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import types
+from unittest import mock
 
 import pytest
 from conftest import ROOT, clean_environment
@@ -102,3 +103,26 @@ def test_wandb_itself_falls_back_to_offline(tmp_path, server):
     assert finished.returncode == 0, finished.stderr[-2000:]
     assert "This run is recorded offline instead." in finished.stdout
     assert "wandb sync " in finished.stdout and list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
+
+
+def test_speed_is_that_of_all_steps_since_the_last_log(notebook, imports, monkeypatch):
+    """Steps of 2 s, then an evaluation, which does not count; batches of 32."""
+    given = {"run_id": None, "run_name": "", "note": "", "group": "a", "tags": None, "record": {}}
+    given |= {"start_run": mock.Mock(), "main_process": False, "train_batch_size": 32}
+    cells = notebook.run("start", **{**imports, **given, "wandb_project": "project"})
+    sent, speed = cells["run"].log, cells["Speed"]()
+    state = types.SimpleNamespace(global_step=0)
+
+    def at(seconds, step, event, **options):
+        monkeypatch.setattr(cells["time"], "perf_counter", lambda: seconds)
+        state.global_step = step
+        getattr(speed, event)(None, state, None, **options)
+
+    at(100, 0, "on_epoch_begin")
+    at(120, 10, "on_log", logs={"loss": 1})
+    at(150, 12, "on_log", logs={"eval_loss": 1})
+    at(160, 12, "on_epoch_begin")
+    at(176, 20, "on_log", logs={"loss": 1})
+    assert [call.args[0] for call in sent.call_args_list] == [
+        {"train/samples_per_second": 16, "train/global_step": step} for step in (10, 20)
+    ]
