@@ -264,7 +264,13 @@ def speed_sentences(found):
     ours, pipeline = (
         medians[f"prediction by {name} texts_per_second"] for name in ("notebook", "pipeline")
     )
-    circumstances = f"On `{found['machine']}`, {found['rounds']} rounds:"
+    float32, bfloat16 = (
+        medians[f"ceiling {dtype} flop_per_second"] / 1e9 for dtype in DTYPES.values()
+    )
+    circumstances = (
+        f"On `{found['machine']}`, whose matrix products reach {float32:.0f} GFLOP/s in float32 "
+        f"and {bfloat16:.0f} in bfloat16, {found['rounds']} rounds:"
+    )
     compared = (
         f"So the notebook trains {original:.1f} times as fast as the original and {book:.1f} times "
         f"as fast as the book's recipe; the Trainer costs {overhead:.0%} over a bare loop with the "

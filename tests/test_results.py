@@ -101,7 +101,7 @@ def test_speed(readme):
     """README's tables and sentences are the benchmark's."""
     start, rows, *machines = (
         json.loads((ROOT / "figures" / f"benchmark-{part}.json").read_text(encoding="utf-8"))
-        for part in ("start", "growth", "speed-bf16")
+        for part in ("start", "growth", "speed-bf16", "speed-fp32")
     )
     for found in machines:
         table = "\n".join(["", *speed_rows(found), "\n"])
