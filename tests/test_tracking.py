@@ -106,7 +106,7 @@ def test_wandb_itself_falls_back_to_offline(tmp_path, server):
 
 
 def test_speed_is_that_of_all_steps_since_the_last_log(notebook, imports, monkeypatch):
-    """Steps of 2 s, then an evaluation, which does not count; batches of 32."""
+    """Steps of 2 s, of 4 s, an evaluation, which does not count, of 2 s; batches of 32."""
     given = {"run_id": None, "run_name": "", "note": "", "group": "a", "tags": None, "record": {}}
     given |= {"start_run": mock.Mock(), "main_process": False, "train_batch_size": 32}
     cells = notebook.run("start", **{**imports, **given, "wandb_project": "project"})
@@ -120,9 +120,11 @@ def test_speed_is_that_of_all_steps_since_the_last_log(notebook, imports, monkey
 
     at(100, 0, "on_epoch_begin")
     at(120, 10, "on_log", logs={"loss": 1})
-    at(150, 12, "on_log", logs={"eval_loss": 1})
-    at(160, 12, "on_epoch_begin")
-    at(176, 20, "on_log", logs={"loss": 1})
+    at(160, 20, "on_log", logs={"loss": 1})
+    at(190, 22, "on_log", logs={"eval_loss": 1})
+    at(200, 22, "on_epoch_begin")
+    at(216, 30, "on_log", logs={"loss": 1})
     assert [call.args[0] for call in sent.call_args_list] == [
-        {"train/samples_per_second": 16, "train/global_step": step} for step in (10, 20)
+        {"train/samples_per_second": speed, "train/global_step": step}
+        for step, speed in {10: 16, 20: 8, 30: 16}.items()
     ]
