@@ -301,7 +301,7 @@ def test_no_room_for_checkpoints(notebook, imports, tmp_path, monkeypatch):
     given = {
         "device": types.SimpleNamespace(type="cpu"),
         "precision": "fp32",
-        "inputs": {},
+        "inputs": {"model_name": "encoder", "offline_fallback": False},
         "parameters": {},
         "training_arguments": transformers.TrainingArguments(tmp_path, use_cpu=True),
         "last_checkpoint": lambda *_: (None, None),
