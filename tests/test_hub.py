@@ -1,69 +1,109 @@
-"""With the Hub, where it answers: the real data, the cache, and what the prose says of them."""
+"""The Hub: the real data, the cache, and a Hub that is gone, silent, busy or asked for nonsense."""
 
 import os
+import socket
 import subprocess
 import sys
+from fnmatch import fnmatch
 
 import pytest
-from conftest import EMOTIONS, LOAD_DATA, NO_HUB, ROOT, SERVE, load_data
+from helpers import HUB_SERVER, LOAD, NO_HUB, ROOT, Notebook
 
-pytestmark = pytest.mark.hub
+DATASET_SHA256 = "01a980c2848d120ac43be0b03d1e6458987b930bc5ff12234c699ce5a76f56c3"
 
-FINGERPRINT = "8a5cf3a491490f3045a2725c1ab44220b1a5e09a1a83047b86520fa3b11641fe"
+
+def main():
+    """Load the data and print its sources; executed in processes of its own below."""
+    cells = Notebook().up_to(*LOAD, "provenance")
+    print(cells["sources"], "is_sample:", cells["is_sample"])
+
+
+def load_data(home, *before, **environment):
+    """Run main in a process whose Hub cache is below home."""
+    command = [*before, sys.executable, __file__]
+    environment = {**os.environ, "HF_HOME": str(home), **environment}
+    options = {"cwd": ROOT, "env": environment, "capture_output": True, "text": True}
+    return subprocess.run(command, timeout=240, **options)
 
 
 def test_real_data(real_data):
-    rows = {split: len(part) for split, part in real_data["dataset"].items()}
-    assert rows == {"train": 16000 - 76, "validation": 2000, "test": 2000}
-    assert real_data["class_names"] == EMOTIONS
-    assert real_data["inputs"]["dataset_revision"] == real_data["dataset_revision"]
-    assert real_data["inputs"]["dataset_fingerprint"] == FINGERPRINT
-
-
-def test_audit(real_data):
-    """The leak that the notebook speaks of: every shared text has another label in train."""
-    rows = real_data["rows"]
-    assert rows["texts that stand more than once in train"] == 31
-    assert rows["texts with two labels in train"] == 30
-    assert rows["validation texts that also stand in train"] == 5
-    assert rows["validation texts in train with another label"] == 5
-    assert rows["test texts that also stand in train"] == 11
-    assert rows["test texts in train with another label"] == 11
-    assert rows["train texts dropped"] == 76
+    """The counts of FACTS; every text shared with train has another label there."""
+    counts = real_data["counts"]
+    assert counts["train"].tolist() == [4666, 5362, 1304, 2159, 1937, 572]
+    assert counts[["validation", "test"]].sum().tolist() == [2000, 2000]
+    assert len(real_data["dataset"]["train"]) == 16000 - 76
+    assert real_data["sources"]["dataset_sha256"] == DATASET_SHA256
 
 
 def test_prose_on_the_data(real_data):
-    """Lower case without punctuation; the largest class many times the smallest."""
-    texts = real_data["frames"]["train"]["text"]
-    assert texts.str.fullmatch(r"[a-z ]+").mean() > 0.99
-    counts = real_data["frames"]["train"]["emotion"].value_counts()
-    assert counts.max() / counts.min() > 9
+    """Lower case, nearly no punctuation; one class nine times as frequent as another; the leaks."""
+    texts, counts = real_data["texts"], real_data["counts"]["train"]
+    assert texts["text"].str.fullmatch(r"[a-z ]+").mean() > 0.99
+    assert round(counts.max() / counts.min()) == 9
+    assert real_data["contradicting"].sum() == 60
+    for split, shared in (("validation", 5), ("test", 11)):
+        both = texts.loc[split].merge(real_data["train"], on="text")
+        assert both["text"].nunique() == shared and (both["label_x"] != both["label_y"]).all()
 
 
-def test_cached(hub, tmp_path):
-    online = load_data(hub, tmp_path)
-    assert online.returncode == 0, online.stderr[-2000:]
-    assert FINGERPRINT in online.stdout
-    assert load_data(hub, tmp_path, HF_HUB_OFFLINE="1").stdout == online.stdout
-    assert load_data(NO_HUB["HF_ENDPOINT"], tmp_path).stdout == online.stdout
+def test_cached(real_data, tmp_path):
+    online = load_data(tmp_path)
+    assert DATASET_SHA256 in online.stdout, online.stderr[-2000:]
+    assert load_data(tmp_path, HF_HUB_OFFLINE="1").stdout == online.stdout
+    assert load_data(tmp_path, **NO_HUB).stdout == online.stdout
 
 
-def test_hub_gone_after_the_data(hub, tmp_path, imports):
+def test_hub_gone_after_the_data(real_data, setup, tmp_path):
     """The data set is cached, the weights are not: the sample as a whole, never a mixture."""
-    pinned = {"revision": imports["dataset_revision"], "cache_dir": tmp_path / "hub"}
-    imports["huggingface_hub"].snapshot_download("dair-ai/emotion", repo_type="dataset", **pinned)
-    loaded = load_data(NO_HUB["HF_ENDPOINT"], tmp_path)
-    assert "'offline_fallback': True" in loaded.stdout
-    assert "'dataset_name': 'tests/sample'" in loaded.stdout and FINGERPRINT not in loaded.stdout
+    from huggingface_hub import snapshot_download
+
+    pinned = {"revision": setup["dataset_revision"], "cache_dir": tmp_path / "hub"}
+    snapshot_download("dair-ai/emotion", repo_type="dataset", **pinned)
+    loaded = load_data(tmp_path, **NO_HUB)
+    assert "is_sample: True" in loaded.stdout and "tests/sample" in loaded.stdout
 
 
-@pytest.mark.parametrize("every", [2, 3])
-def test_hub_that_refuses_requests(tmp_path, every):
-    if not SERVE.exists():
+def test_hub_that_never_answers(tmp_path):
+    """Behind a firewall that drops what it is sent: the sample."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        loaded = load_data(tmp_path, HF_ENDPOINT=f"http://127.0.0.1:{silent.getsockname()[1]}")
+    assert "is_sample: True" in loaded.stdout, loaded.stderr[-2000:]
+
+
+def test_hub_that_refuses_every_third_request(tmp_path):
+    if not HUB_SERVER.exists():
         pytest.skip("there is no Hub on loopback to make flaky")
-    flaky = {"HUB_FAIL": str(every), "HUB_HOME": str(tmp_path), "HUB_LOG": str(tmp_path / "log")}
-    command = [sys.executable, SERVE, "--", sys.executable, "-c", LOAD_DATA]
-    options = {"cwd": ROOT, "env": {**os.environ, **flaky}, "capture_output": True, "text": True}
-    loaded = subprocess.run(command, **options)
-    assert loaded.returncode == 0, loaded.stderr[-2000:]
-    assert FINGERPRINT in loaded.stdout and "'offline_fallback': False" in loaded.stdout
+    flaky = {"HUB_FAIL": "3", "HUB_HOME": str(tmp_path)}
+    loaded = load_data(tmp_path, sys.executable, HUB_SERVER, "--", **flaky)
+    assert DATASET_SHA256 in loaded.stdout, loaded.stderr[-2000:]
+    assert "is_sample: False" in loaded.stdout
+
+
+UNKNOWN = {"dataset_name": "dair-ai/emotions", "dataset_revision": "0" * 40}
+UNKNOWN |= {"model_name": "distilbert/distilbert-base", "model_revision": "0" * 40}
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_unknown_on_the_hub(real_data, notebook, name):
+    with pytest.raises(OSError, match="404") as caught:
+        notebook.up_to(*LOAD[:2], **{name: UNKNOWN[name]})
+    assert UNKNOWN[name] in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["no such/name at all", "missing.csv"])
+def test_neither_on_the_hub_nor_a_file(notebook, value):
+    """Own data is never swapped for the sample, not even if its name is misspelt."""
+    with pytest.raises((ValueError, OSError), match=value):
+        notebook.up_to(*LOAD[:2], dataset_name=value)
+
+
+def test_pickled_weights_and_code_are_not_fetched(notebook):
+    patterns = notebook.up_to(*LOAD[:2])["readable"]
+    refused = ["pytorch_model.bin", "model.pt", "modeling.py", "tf_model.h5", "x.pkl"]
+    assert not [name for name in refused if any(fnmatch(name, p) for p in patterns)]
+    needed = ["config.json", "tokenizer.json", "vocab.txt", "model.safetensors"]
+    assert all(any(fnmatch(name, p) for p in patterns) for name in needed)
+
+
+if __name__ == "__main__":
+    main()

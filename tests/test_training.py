@@ -1,9 +1,11 @@
 """Class weights, loss, batches and the choice of the epoch, through the notebook's cells."""
 
+import datasets
 import numpy as np
 import pytest
 import tokenizers
 import torch
+from helpers import TRAINER
 from sklearn.utils.class_weight import compute_class_weight
 from transformers import (
     BertConfig,
@@ -18,19 +20,19 @@ NAMES = ["often", "seldom", "rare"]
 
 
 @pytest.fixture(scope="module")
-def cells(notebook, imports):
-    return made_up_cells(notebook, imports)
+def cells(notebook, setup):
+    return made_up_cells(notebook, setup)
 
 
-def made_up_cells(notebook, imports):
-    """Everything up to the arguments, on a made-up data set of three classes."""
-    import datasets
+def made_up_cells(notebook, setup):
+    """Everything up to the trainer's class, on a made-up data set of three classes."""
+    made_up = {"dataset": {"train": {"label": LABELS.tolist()}}, "class_names": NAMES}
+    made_up |= {"precision": "fp32", "torch": torch, "is_sample": False, "trainer": None}
+    return notebook.run("class-weights", *TRAINER[1:3], **{**setup, **made_up})
 
-    rows = {"text": ["x"] * len(LABELS), "label": LABELS.tolist()}
-    made_up = {"dataset": datasets.DatasetDict(train=datasets.Dataset.from_dict(rows))}
-    cells = ("keep-figure", "class-weights", "trainer-class", "calibration", "metrics")
-    variables = {**imports, **made_up, "class_names": NAMES, "precision": "fp32"}
-    return notebook.run(*cells, **variables)
+
+def weights_of(notebook, cells, weighting):
+    return notebook.run("class-weights", **cells | {"class_weighting": weighting})["class_weights"]
 
 
 def tiny_model(seed=0):
@@ -84,49 +86,39 @@ def one_step(cells, folder, weights, batch, accumulation):
     return {name: before[name] - value.detach() for name, value in model.named_parameters()}
 
 
-def test_balanced_weights_are_scikit_learns(cells):
+def test_class_weights_are_scikit_learns(notebook, cells):
     expected = compute_class_weight("balanced", classes=np.unique(LABELS), y=LABELS)
-    np.testing.assert_allclose(cells["class_weights"](LABELS, "balanced"), expected)
-    np.testing.assert_allclose(
-        cells["class_weights"](LABELS, "balanced"), 32 / (3 * np.array([20, 9, 3]))
-    )
-    np.testing.assert_allclose(cells["class_weights"](LABELS, "sqrt"), np.sqrt(expected))
-    np.testing.assert_array_equal(cells["class_weights"](LABELS, "none"), np.ones(3))
+    np.testing.assert_allclose(weights_of(notebook, cells, "balanced"), expected)
+    np.testing.assert_allclose(expected, 32 / (3 * np.array([20, 9, 3])))
+    np.testing.assert_allclose(weights_of(notebook, cells, "sqrt"), np.sqrt(expected))
+    np.testing.assert_array_equal(weights_of(notebook, cells, "none"), np.ones(3))
+    assert expected[LABELS].mean() == pytest.approx(1), "averages 1 over the texts"
 
 
-def test_balanced_weights_average_one_over_the_texts(cells):
-    assert cells["class_weights"](LABELS, "balanced")[LABELS].mean() == pytest.approx(1)
-
-
-def test_weights_reach_the_gradient(cells, tmp_path):
+def test_weights_reach_the_gradient(notebook, cells, tmp_path):
     """The original computed class weights and trained without them."""
-    gradients = {
-        weighting: one_step(cells, tmp_path, cells["class_weights"](LABELS, weighting), 32, 1)
-        for weighting in ("balanced", "none")
-    }
-    weighted = gradients["balanced"]["classifier.bias"]
-    unweighted = gradients["none"]["classifier.bias"]
+    weighted, unweighted = (
+        one_step(cells, tmp_path, weights_of(notebook, cells, name), 32, 1)["classifier.bias"]
+        for name in ("balanced", "none")
+    )
     assert not torch.allclose(weighted, unweighted, atol=1e-3)
-    # The rare class pulls its bias up, so the gradient there is lower (more negative).
-    assert weighted[2] < unweighted[2]
+    assert weighted[2] < unweighted[2], "the rare class pulls its bias up"
 
 
 def test_gradient_is_that_of_the_weighted_cross_entropy(cells, tmp_path):
-    weights = cells["class_weights"](LABELS, "balanced")
-    stepped = one_step(cells, tmp_path, weights, 32, 1)
+    stepped = one_step(cells, tmp_path, cells["class_weights"], 32, 1)
     model = tiny_model().train()
     batch = DataCollatorWithPadding(tokenizer())(token_rows())
     labels = batch.pop("labels")
     each = torch.nn.functional.cross_entropy(model(**batch).logits, labels, reduction="none")
-    (each * torch.tensor(weights, dtype=torch.float32)[labels]).mean().backward()
+    (each * torch.tensor(cells["class_weights"], dtype=torch.float32)[labels]).mean().backward()
     for name, value in model.named_parameters():
         torch.testing.assert_close(stepped[name], value.grad, atol=1e-6, rtol=1e-4)
 
 
 def test_four_accumulated_batches_of_8_give_the_gradient_of_one_of_32(cells, tmp_path):
-    weights = cells["class_weights"](LABELS, "balanced")
-    whole = one_step(cells, tmp_path, weights, 32, 1)
-    parts = one_step(cells, tmp_path, weights, 8, 4)
+    whole = one_step(cells, tmp_path, cells["class_weights"], 32, 1)
+    parts = one_step(cells, tmp_path, cells["class_weights"], 8, 4)
     for name in whole:
         torch.testing.assert_close(parts[name], whole[name], atol=1e-6, rtol=1e-4)
 
@@ -138,8 +130,6 @@ def trainer(notebook, cells, tmp_path):
 
 def notebook_trainer(notebook, cells, folder, **parameters):
     """The notebook's own trainer and arguments, on a tiny model and made-up tokens."""
-    import datasets
-
     rows = {"train": token_rows(np.tile(LABELS, 8)), "validation": token_rows(seed=1)}
     for row in rows["train"] + rows["validation"]:
         row["length"] = len(row["input_ids"])
@@ -147,19 +137,15 @@ def notebook_trainer(notebook, cells, folder, **parameters):
         "tokenised": {name: datasets.Dataset.from_list(split) for name, split in rows.items()},
         "tokenizer": tokenizer(),
         "model": tiny_model(),
-        "output_dir": folder,
         "train_batch_size": 8,
         "num_epochs": 6,
         **parameters,
     }
-    variables = {**cells, **made_up}
-    variables["transformers"].logging.set_verbosity_error()
-    source = notebook.cells["arguments"].source
-    assert 'report_to="wandb"' in source
-    left = notebook.run("arguments", **variables)
+    left = notebook.run("arguments", "training-arguments", **{**cells, **made_up})
+    left["training_arguments"].output_dir = str(folder / "checkpoints")
     left["training_arguments"].report_to = []
     left["training_arguments"].disable_tqdm = True
-    return notebook.run("train", **left)["trainer"]
+    return notebook.run("trainer", **left)["trainer"]
 
 
 def test_trains_on_train_and_validates_on_validation(trainer):
@@ -236,12 +222,12 @@ def test_training_twice_gives_the_same_weights(notebook, cells, tmp_path, precis
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
-def test_bfloat16_where_the_hardware_is_fast_at_it(notebook, imports, monkeypatch):
+def test_bfloat16_where_the_hardware_is_fast_at_it(notebook, setup, monkeypatch):
     def chosen(gpu, gpu_bf16, **cpu):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: gpu_bf16)
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: cpu)
-        return notebook.run("precision", **imports)["precision"]
+        return notebook.run("precision", **setup)["precision"]
 
     assert chosen(True, True) == "bf16"
     assert chosen(True, False, avx512_bf16=True) == "fp32"
