@@ -185,7 +185,9 @@ def test_fewer_train_samples_keep_the_class_shares(load, sample_cells):
     """The original threw its stratified split away."""
     part = load(SAMPLE, max_train_samples=100)["dataset"]
     assert len(part["train"]) == 100
-    assert shares(part["train"]) == pytest.approx(shares(sample_cells["dataset"]["train"]), abs=0.01)
+    assert shares(part["train"]) == pytest.approx(
+        shares(sample_cells["dataset"]["train"]), abs=0.01
+    )
     assert part["test"]["text"][:] == sample_cells["dataset"]["test"]["text"][:]
     with pytest.raises(ValueError, match="train_size = 5 should be greater|train has texts of"):
         load(SAMPLE, max_train_samples=5)
@@ -194,7 +196,11 @@ def test_fewer_train_samples_keep_the_class_shares(load, sample_cells):
 def test_contradicting_and_leaking_texts_leave_train(load, tmp_path):
     labels = ["red", "green"] * 30
     train = ["twice", "twice", *TEXTS[2:59], "in test"]
-    splits = {"train": train, "validation": [f"v {t}" for t in TEXTS], "test": ["in test", *TEXTS[1:]]}
+    splits = {
+        "train": train,
+        "validation": [f"v {t}" for t in TEXTS],
+        "test": ["in test", *TEXTS[1:]],
+    }
     splits["test"][1:] = [f"t {text}" for text in TEXTS[1:]]
     for name, texts in splits.items():
         pd.DataFrame({"text": texts, "label": labels}).to_csv(tmp_path / f"{name}.csv", index=False)
@@ -212,4 +218,3 @@ def test_texts_are_cut_but_never_padded(notebook, sample_cells, minilm_folder):
     assert cells["tokenizer"].pad_token_id not in {i for ids in rows["input_ids"] for i in ids}
     cut = notebook.run("tokenise", **cells | {"max_length": 8})["tokenised"]["train"]
     assert max(len(ids) for ids in cut["input_ids"]) == 8
-

@@ -52,7 +52,9 @@ def test_killed_twice_ends_with_the_same_predictions(sample_run, tmp_path):
     assert "It continues from" in outputs(finished.notebook)
     for name in RESULTS:
         assert filecmp.cmp(results / name, sample_run.results / name, shallow=False), name
-    ours, other = (json.loads((p / "metrics.json").read_text()) for p in (results, sample_run.results))
+    ours, other = (
+        json.loads((p / "metrics.json").read_text()) for p in (results, sample_run.results)
+    )
     assert ours["test"] == other["test"] and ours["resumed"] and not other["resumed"]
     assert sorted(file.name for file in results.iterdir()) == sorted(
         file.name for file in sample_run.results.iterdir()

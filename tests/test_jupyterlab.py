@@ -110,4 +110,3 @@ def progress(page, finished):
             seen.append(value)
         page.wait_for_timeout(200)
     return seen
-

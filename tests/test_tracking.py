@@ -106,4 +106,3 @@ def test_sweep_hands_its_choices_to_papermill(tmp_path):
     assert asked[:2] == ["EmotionClassification.ipynb", "run-ab1.ipynb"]
     given = ["-p", "run_name", "sweep-ab1", "-p", "learning_rate", "5e-05"]
     assert asked[2:] == [*given, "-p", "class_weighting", "sqrt"]
-

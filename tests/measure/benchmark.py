@@ -1,8 +1,8 @@
-"""Measure speed and memory, by hand; recipes are compared within one run, for machines are noisy.
+"""Measure speed and memory; recipes are compared within one run, because machines are noisy.
 
-    python tests/benchmark.py speed    # ceiling, training recipes, Trainer's overhead, prediction
-    python tests/benchmark.py growth   # training time and peak memory against the number of rows
-    python tests/benchmark.py start    # from the command to the start of training
+    python tests/measure/benchmark.py speed   # ceiling, recipes, Trainer's overhead, prediction
+    python tests/measure/benchmark.py growth  # training time and peak memory by number of rows
+    python tests/measure/benchmark.py start   # from the command to the start of training
 
 Each prints what it found and writes it to figures/benchmark-PART.json, the speed to a file for
 the precision in which the notebook trains on the machine, benchmark-speed-PRECISION.json.
@@ -23,24 +23,24 @@ import datasets
 import numpy as np
 import torch
 import transformers
-from conftest import FETCH, LOAD, NOTEBOOK, ROOT, SETUP, Notebook, papermill_command
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from helpers import MINILM, ROOT, TO_TRAINER, Notebook, papermill_command
 
 PARTS = ["speed", "growth", "start", "speed-of", "growth-of"]  # -of: one measurement, as JSON
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 QUIET = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
 QUIET |= {"report_to": [], "disable_tqdm": True, "num_train_epochs": 1}
 WARM_UP = 2  # steps left out at the start of each measurement
-TO_TRAINER = ["keep-figure", "audit", "class-weights", "tokenise", "model", "precision"]
-TO_TRAINER += ["trainer-class", "calibration", "metrics", "arguments", "train"]
 
 
 def cells_up_to_the_trainer(**parameters):
     """Run the notebook's own cells up to its trainer, with parameters replaced."""
-    notebook = Notebook(NOTEBOOK)
-    cells = notebook.run(*SETUP[:-1])
-    places = {"output_dir": tempfile.mkdtemp(), "figures_dir": tempfile.mkdtemp()}
-    given = {**cells, **places, "offline_fallback": False, **parameters}
-    return notebook.run(SETUP[-1], *FETCH, *LOAD, *TO_TRAINER, **given)
+    folder = tempfile.mkdtemp()
+    parameters = {"output_dir": folder, "figures_dir": folder, **parameters}
+    cells = Notebook().up_to(*TO_TRAINER, offline_fallback=False, **parameters)
+    cells["trainer"].args.output_dir = folder
+    return cells
 
 
 class Clock(transformers.TrainerCallback):
@@ -127,7 +127,7 @@ def bare_loop(cells, batches):
     """Seconds a step of the same work on the same batches without the Trainer."""
     model, arguments = cells["model"].train(), cells["training_arguments"]
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
-    weights = torch.tensor(cells["weights"], dtype=torch.float32, device=arguments.device)
+    weights = torch.tensor(cells["class_weights"], dtype=torch.float32, device=arguments.device)
     starts = []
     for batch in batches:
         starts.append(time.perf_counter())
@@ -244,61 +244,6 @@ def summary(rounds):
     return {"rounds": len(rounds), "measured": found}
 
 
-def speed_rows(found):
-    """README's rows: each recipe's texts a second and its share of its precision's ceiling."""
-    precisions = {"original": "fp32", "book": "fp32", "notebook": found["precision"]}
-    medians = {name: value["median"] for name, value in found["measured"].items()}
-    for recipe, precision in precisions.items():
-        low, high = found["measured"][f"{recipe} samples_per_second"]["range"]
-        rate, flop = (medians[f"{recipe} {n}_per_second"] for n in ("samples", "flop"))
-        share = flop / medians[f"ceiling {DTYPES[precision]} flop_per_second"]
-        shown = [f"{rate:.1f} [{low:.1f}, {high:.1f}]", f"{flop / 1e9:.0f}", f"{share:.0%}"]
-        yield f"| {' | '.join([recipe, precision, *shown])} |"
-
-
-def speed_sentences(found):
-    """README's sentences on the circumstances and on what is compared, medians over the rounds."""
-    medians = {name: value["median"] for name, value in found["measured"].items()}
-    overhead = medians["Trainer's overhead over the bare loop"]
-    original, book = medians["notebook / original"], medians["notebook / book"]
-    ours, pipeline = (
-        medians[f"prediction by {name} texts_per_second"] for name in ("notebook", "pipeline")
-    )
-    float32, bfloat16 = (
-        medians[f"ceiling {dtype} flop_per_second"] / 1e9 for dtype in DTYPES.values()
-    )
-    circumstances = (
-        f"On `{found['machine']}`, whose matrix products reach {float32:.0f} GFLOP/s in float32 "
-        f"and {bfloat16:.0f} in bfloat16, {found['rounds']} rounds:"
-    )
-    compared = (
-        f"So the notebook trains {original:.1f} times as fast as the original and {book:.1f} times "
-        f"as fast as the book's recipe; the Trainer costs {overhead:.0%} over a bare loop with the "
-        f"same batches. It predicts {ours:.0f} texts a second, `pipeline()` by default "
-        f"{pipeline:.0f}."
-    )
-    return circumstances, compared
-
-
-def start_sentence(found):
-    """README's sentence on the time before training."""
-    seconds = found["measured"]["seconds to the start of training"]["median"]
-    return (
-        f"From the papermill command to the start of training, data in the cache: {seconds:.0f} s."
-    )
-
-
-def growth_sentence(found):
-    """README's sentence on how time and memory grow with the number of rows."""
-    least, most = found["runs"][0], found["runs"][-1]
-    low, high = (run["peak_memory_bytes"] / 2**30 for run in (least, most))
-    return (
-        f"With {found['model'].split('/')[-1]}, from {least['rows']:,} to {most['rows']:,} rows, "
-        f"the time of an epoch grows with the rows to the power of {found['exponent']:.2f} and the "
-        f"largest memory from {low:.1f} to {high:.1f} GiB."
-    )
-
-
 def growth_of(rows, model):
     """Train one epoch on so many rows; return seconds and peak memory."""
     cells = cells_up_to_the_trainer(**model)
@@ -309,19 +254,17 @@ def growth_of(rows, model):
     return {"rows": rows, "seconds": seconds, "peak_memory_bytes": peak}
 
 
-def growth(sizes, model):
+def growth(sizes, minilm):
     """Train on each number of rows in a fresh process; fit the exponent of time in rows."""
     found = []
     for rows in sizes:
-        found.append(in_a_process("growth-of", "--rows", str(rows), "--model", model))
+        model = ["--minilm"] if minilm else []
+        found.append(in_a_process("growth-of", "--rows", str(rows), *model))
         print(found[-1], flush=True)
     logarithms = [np.log([entry[name] for entry in found]) for name in ("rows", "seconds")]
-    return {
-        "machine": cpu(),
-        "model": model,
-        "runs": found,
-        "exponent": np.polyfit(*logarithms, 1)[0],
-    }
+    model = MINILM["model_name"] if minilm else "DistilBERT's shape"
+    exponent = np.polyfit(*logarithms, 1)[0]
+    return {"machine": cpu(), "model": model, "runs": found, "exponent": exponent}
 
 
 def start(rounds):
@@ -335,7 +278,7 @@ def start(rounds):
             begun = time.perf_counter()
             with subprocess.Popen(command, **pipe) as process:
                 seen = b""
-                while b"W&B run:" not in seen:  # what the notebook prints before it trains
+                while b"wandb sync" not in seen:  # what the notebook prints before it trains
                     seen += process.stderr.read(1)
                 found.append({"seconds to the start of training": time.perf_counter() - begun})
                 process.kill()
@@ -349,20 +292,18 @@ def main():
     parser.add_argument("--recipe", default="notebook")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows", type=int, nargs="+", default=[2000, 4000, 8000, 16000, 64000])
-    parser.add_argument("--model", default="distilbert/distilbert-base-uncased")
+    parser.add_argument("--minilm", action="store_true", help="all-MiniLM-L6-v2, not DistilBERT")
     options = parser.parse_args()
     transformers.logging.set_verbosity_error()
     datasets.disable_progress_bars()
-    model = {"model_name": options.model}
-    if options.model != "distilbert/distilbert-base-uncased":
-        model["model_revision"] = "main"
+    model = MINILM if options.minilm else {}
     if options.part == "growth-of":
         return print(json.dumps(growth_of(options.rows[0], model)))
     if options.part == "speed-of":
         return print(json.dumps(speed_of(options.recipe)))
     found = {
         "speed": lambda: speed(options.rounds),
-        "growth": lambda: growth(options.rows, options.model),
+        "growth": lambda: growth(options.rows, options.minilm),
         "start": lambda: start(options.rounds),
     }[options.part]()
     for name, value in found.get("measured", {}).items():

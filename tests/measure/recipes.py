@@ -1,6 +1,6 @@
 """Compare training recipes on validation, by hand; test is never predicted here.
 
-    python tests/recipes.py --seeds 42 43 44 --processes 2
+    python tests/measure/recipes.py --seeds 42 43 44 --processes 2
 
 Each recipe changes one thing of the notebook's own, at all-MiniLM-L6-v2's size, and runs once a
 seed in a process of one thread. What is found is kept in figures/recipes.json, run by run.
@@ -14,16 +14,20 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import datasets
 import numpy as np
 import torch
 import transformers
-from conftest import FETCH, LOAD, NOTEBOOK, ROOT, SETUP, Notebook
+from scipy.special import softmax
+from sklearn.metrics import log_loss
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from helpers import AUDIT, LOAD, MINILM, MODEL, ROOT, TOKENS, TRAINER, Notebook
 
 BASE = {
-    "model_name": "sentence-transformers/all-MiniLM-L6-v2",
-    "model_revision": "1110a243fdf4706b3f48f1d95db1a4f5529b4d41",
+    **MINILM,
     "learning_rate": 2e-4,
     "train_batch_size": 64,
     "num_epochs": 2,
@@ -45,8 +49,6 @@ RECIPES = {
     "average of weights 0.995": {"average": 0.995},
     "R-Drop 0.5": {"r_drop": 0.5},
 }
-TO_ARGUMENTS = ["keep-figure", "class-weights", "tokenise", "model", "precision", "trainer-class"]
-TO_ARGUMENTS += ["calibration", "metrics", "arguments"]
 PATH = ROOT / "figures" / "recipes.json"
 
 
@@ -92,15 +94,17 @@ def trainer_class(base, smoothing=0.0, layer_decay=1.0, r_drop=0.0):
                 elif ".layer." in name:
                     below_head = layers - int(name.split(".layer.")[1].split(".")[0])
                 rate = self.args.learning_rate * layer_decay**below_head
-                groups.append({"params": [parameter], "lr": rate})
-            self.optimizer = torch.optim.AdamW(groups, weight_decay=self.args.weight_decay)
+                decays = parameter.ndim > 1  # as in the Trainer: neither biases nor layer norms
+            decay = self.args.weight_decay if decays else 0.0
+            groups.append({"params": [parameter], "lr": rate, "weight_decay": decay})
+            self.optimizer = torch.optim.AdamW(groups)
             return self.optimizer
 
     return RecipeTrainer
 
 
 class WeightAverage(transformers.TrainerCallback):
-    """Exponential moving average of the weights, put into the model before each evaluation."""
+    """Exponential moving average of the weights, put into the model at the end of the training."""
 
     def __init__(self, decay):
         self.decay, self.average = decay, None
@@ -120,27 +124,29 @@ def run(name, seed):
     changes = {**RECIPES[name]}
     extra = ("keep_rows", "smoothing", "layer_decay", "schedule", "dropout", "average", "r_drop")
     special = {key: changes.pop(key) for key in extra if key in changes}
-    notebook = Notebook(NOTEBOOK)
-    cells = notebook.run(*SETUP[:-1])
-    places = {"output_dir": tempfile.mkdtemp(), "figures_dir": tempfile.mkdtemp()}
-    given = {**cells, **places, "offline_fallback": False, **BASE, **changes, "seed": seed}
-    cells = notebook.run(SETUP[-1], *FETCH, *LOAD, **given)
+    notebook, folder = Notebook(), tempfile.mkdtemp()
+    given = {"output_dir": folder, "figures_dir": folder, "offline_fallback": False}
+    cells = notebook.up_to(*LOAD, **given, **BASE, **changes, seed=seed)
     whole = cells["dataset"]["train"]
-    cells = notebook.run("audit", **cells)
+    cells = notebook.run(*AUDIT, **cells)
     if special.get("keep_rows"):
         cells["dataset"]["train"] = whole
-    cells = notebook.run(*TO_ARGUMENTS, **cells)
+    cells = notebook.run(*TOKENS, *MODEL, *TRAINER[:-1], **cells)
     if "dropout" in special:
         for module in cells["model"].modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = special["dropout"]
-    off = {"report_to": [], "disable_tqdm": True, "save_strategy": "no"}
+    off = {"report_to": [], "disable_tqdm": True, "save_strategy": "no", "output_dir": folder}
     off |= {"load_best_model_at_end": False}
     off |= {"lr_scheduler_type": special.get("schedule", "linear")}
     cells["training_arguments"] = dataclasses.replace(cells["training_arguments"], **off)
     parts = {key: special[key] for key in ("smoothing", "layer_decay", "r_drop") if key in special}
     cells["WeightedLossTrainer"] = trainer_class(cells["WeightedLossTrainer"], **parts)
-    trainer = notebook.run("train", **cells)["trainer"]
+    trainer = notebook.run("trainer", **cells)["trainer"]
+    trainer.compute_metrics = lambda output: {
+        **cells["label_metrics"](output.label_ids, output.predictions.argmax(1)),
+        "log_loss": log_loss(output.label_ids, softmax(output.predictions, axis=1)),
+    }
     trainer.remove_callback(transformers.EarlyStoppingCallback)
     if "average" in special:
         trainer.add_callback(WeightAverage(special["average"]))

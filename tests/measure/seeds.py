@@ -1,17 +1,20 @@
-"""Gather runs over several seeds, and what class weights change, into figures/seeds.json, by hand.
+"""Gather runs over several seeds, and what class weights change, into figures/seeds.json.
 
-    python tests/seeds.py outputs/runs/*
+    python tests/measure/seeds.py outputs/runs/*
 
-takes folders of runs with a run_name, and the reference run in figures/; prints README's tables.
+takes folders of runs with a run_name, and the reference run in figures/reference/.
 """
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from conftest import EMOTIONS, ROOT
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from helpers import EMOTIONS, ROOT
 
 PATH = ROOT / "figures" / "seeds.json"
 SIZE = "all-MiniLM-L6-v2"  # at which class weights are compared
@@ -73,66 +76,26 @@ def group_of(record):
 
 def entry(record):
     """What is kept of a run's metrics.json."""
-    test, train = record["test"], record["train"]
+    test, confusion = record["test"], np.array(record["confusion_matrix"])
+    recall = np.diag(confusion) / confusion.sum(axis=1)
     found = {name: test[name] for name in KEPT}
-    found |= {f"recall_{name}": test["per_class"][name]["recall"] for name in RARE}
+    found |= {f"recall_{name}": recall[EMOTIONS.index(name)] for name in RARE}
     parameters = ("seed", "learning_rate", "train_batch_size", "num_epochs")
     kept = {name: record["parameters"][name] for name in parameters}
     kept |= {"recipe": record["recipe"], "note": record["note"]}
     kept |= {name: record["environment"][name] for name in ("device", "precision")}
-    memory = {"peak_memory_bytes": train["peak_memory_bytes"], "training_seconds": train["seconds"]}
+    kept |= {"peak_memory_bytes": record["peak_memory_bytes"]}
+    kept |= {"training_seconds": record["training"]["train_runtime"]}
     validation = {name: record["validation"][name] for name in ("accuracy", "macro_f1")}
-    return kept | memory | {"rows": test["rows"], "validation": validation, "test": found}
-
-
-def row(*cells):
-    return f"| {' | '.join(cells)} |"
-
-
-def results_rows(found):
-    """README's rows, one a group: seeds, mean and standard deviation over them, machine."""
-    for name, runs in found["groups"].items():
-        test = pd.DataFrame([run["test"] for run in runs])
-        means, deviations = test.mean(), test.std()
-        shown = [f"{means[metric]:.4f} ± {deviations[metric]:.4f}" for metric in KEPT]
-        minutes = np.median([run["training_seconds"] for run in runs]) / 60
-        memory = max(run["peak_memory_bytes"] for run in runs) / 2**30
-        shown += [f"{minutes:.0f} min", f"{memory:.1f} GiB", runs[0]["device"]]
-        stand_in = ", stand-in weights" if "Stand-in" in runs[0]["note"] else ""
-        yield row(name + stand_in, str(len(runs)), *shown)
-    shown = [f"{found['baseline'][metric]:.4f}" for metric in KEPT]
-    yield row("TF-IDF, balanced logistic regression", "none needed", *shown, "", "", "")
-
-
-def weighting_rows(found):
-    """README's rows on class weights: means over the seeds that all three weightings have."""
-    arms = {"none": f"{SIZE}, weights none", "sqrt": f"{SIZE}, weights sqrt", "balanced": SIZE}
-    seeds = min(len(found["groups"][arm]) for arm in arms.values())
-    for weighting, arm in arms.items():
-        runs = found["groups"][arm][:seeds]
-        scored = [
-            *[np.mean([run["validation"][name] for run in runs]) for name in NAMES[:2]],
-            *[np.mean([run["test"][name] for run in runs]) for name in NAMES],
-        ]
-        yield row(weighting, *[f"{score:.4f}" for score in scored])
-
-
-def difference_rows(found):
-    """README's rows on what balanced weights change, in points, with 95% intervals."""
-    for name, scored in found["differences"].items():
-        shown = []
-        for metric in NAMES:
-            (low, high), mean = scored[metric]["interval"], scored[metric]["mean"]
-            shown.append(f"{100 * mean:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]")
-        yield row(name, *shown)
+    return kept | {"rows": record["rows"]["test"], "validation": validation, "test": found}
 
 
 def main():
-    """Write figures/seeds.json from the runs' folders; print the tables."""
+    """Write figures/seeds.json from the runs' folders."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path)
     groups, predictions = {}, {}
-    for folder in [*parser.parse_args().folders, ROOT / "figures"]:
+    for folder in [*parser.parse_args().folders, ROOT / "figures" / "reference"]:
         record = json.loads((folder / "metrics.json").read_text())
         name = group_of(record)
         groups.setdefault(name, []).append(entry(record))
@@ -148,12 +111,10 @@ def main():
         differences[f"balanced less {other.split()[-1]}"] = difference(
             predictions[SIZE][:count], predictions[other]
         )
-    reference = json.loads((ROOT / "figures" / "metrics.json").read_text())
+    reference = json.loads((ROOT / "figures" / "reference" / "metrics.json").read_text())
     baseline = {metric: reference["baseline"][metric] for metric in KEPT}
     found = {"groups": groups, "differences": differences, "baseline": baseline}
     PATH.write_text(json.dumps(found, indent=1) + "\n")
-    for rows in (results_rows, weighting_rows, difference_rows):
-        print(*rows(found), "", sep="\n")
 
 
 if __name__ == "__main__":
