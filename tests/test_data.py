@@ -90,7 +90,7 @@ BAD = {
     ),
     "class missing from train": (
         lambda f: parquet(f, **dict.fromkeys(("train", "validation"), rows(label=[0, 1] * 30))),
-        "['red', 'green', 'blue']",
+        "['red', 'green']",
     ),
     "one class only": (csvs(**dict.fromkeys(("train", "validation", "test"), ["a"] * 60)), "['a']"),
     "too few to split": (
