@@ -89,7 +89,7 @@ BAD = {
         "pink",
     ),
     "class missing from train": (
-        lambda f: parquet(f, **dict.fromkeys(("train", "validation"), rows(label=[0, 1] * 30))),
+        lambda f: parquet(f, train=rows(label=[0, 1] * 30)),
         "['red', 'green']",
     ),
     "one class only": (csvs(**dict.fromkeys(("train", "validation", "test"), ["a"] * 60)), "['a']"),
