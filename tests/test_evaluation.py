@@ -76,6 +76,7 @@ def test_intervals_hold_the_value_and_have_the_binomial_width(cells, random_case
     assert (high - low) / 2 == pytest.approx(1.96 * np.sqrt(value * (1 - value) / 500), rel=0.15)
 
 
+@pytest.mark.filterwarnings("error")
 def test_intervals_of_a_tiny_split(cells, random_case):
     """Some draws miss the rare class: ROC-AUC is not defined on them."""
     labels, probabilities = random_case

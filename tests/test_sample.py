@@ -5,7 +5,7 @@ import re
 
 import pandas as pd
 import pytest
-from conftest import ROOT
+from helpers import ROOT
 
 SHARES = {"joy": 0.335, "sadness": 0.292, "anger": 0.135, "fear": 0.121, "love": 0.082}
 
@@ -37,7 +37,6 @@ def test_no_two_alike(splits):
         assert len(a & b) / len(a | b) < 0.7
 
 
-@pytest.mark.hub
 def test_none_from_the_data_set(splits, real_data):
     def plain(text):
         return " ".join(re.findall(r"[a-z]+", text.lower().replace("'", "")))
