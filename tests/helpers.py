@@ -30,7 +30,7 @@ TOKENS = ["class-weights", "tokenizer", "tokenise"]
 MODEL = ["model", "adapters", "apply-adapters"]
 TRAINER = ["precision", "trainer-class", "label-metrics", "arguments", "training-arguments"]
 TRAINER += ["trainer"]
-METRICS = ["label-metrics", "calibration-bins", "probability-metrics", "intervals"]
+METRICS = ["label-metrics", "probability-metrics", "intervals"]
 TO_TRAINER = [*LOAD, *AUDIT, *TOKENS, *MODEL, *TRAINER]
 
 

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers import METRICS
 from sklearn import metrics as sk
@@ -34,7 +35,6 @@ def test_against_scikit_learn(cells, random_case):
     assert cells["label_metrics"](labels, predicted) == pytest.approx(expected)
     assert expected["weighted_recall"] == pytest.approx(expected["accuracy"]), "by definition"
     measured = cells["probability_metrics"](labels, probabilities)
-    assert 0 < measured.pop("expected_calibration_error") < 1
     auc = {
         f"{average}_roc_auc": sk.roc_auc_score(
             labels, probabilities, multi_class="ovr", average=average
@@ -51,25 +51,23 @@ def test_hard_labels_are_refused(cells, random_case):
         cells["probability_metrics"](labels, np.eye(6)[probabilities.argmax(axis=1)])
 
 
-def test_calibration_error_by_hand(cells):
-    """Four texts at confidence 0.9, three right; four at 0.6, none right; two bins."""
-    probabilities = np.array([[0.9, 0.1]] * 4 + [[0.6, 0.4]] * 4)
-    labels = np.array([0, 0, 0, 1, 1, 1, 1, 1])
-    bins = cells["calibration_bins"](labels, probabilities, bins=2)
-    assert bins.to_numpy() == pytest.approx(np.array([[4, 0.6, 0], [4, 0.9, 0.75]]))
-
-
-def test_calibrated_probabilities_have_a_small_error(cells):
-    generator = np.random.default_rng(1)
-    positive = generator.uniform(size=20000)
-    labels = (generator.uniform(size=20000) < positive).astype(int)
-    both = np.stack([1 - positive, positive], axis=1)
-    assert cells["probability_metrics"](labels, both)["expected_calibration_error"] < 0.02
+def test_calibration_by_hand(notebook):
+    """Ten texts at confidence 0.9, eight right; ten at 0.6, none right; then three texts only."""
+    probabilities = np.array([[0.9, 0.1]] * 10 + [[0.6, 0.4]] * 10)
+    right = np.arange(20) < 8
+    given = {"np": np, "pd": pd, "test_probabilities": probabilities, "test_predicted": ~right}
+    bins = notebook.run("calibration", **given, test_labels=np.zeros(20, dtype=bool))["bins"]
+    assert bins["confidence"].tolist() == pytest.approx([0.6] * 5 + [0.9] * 5)
+    assert bins["accuracy"].mean() == 0.4 and bins["accuracy"][:5].tolist() == [0] * 5
+    assert (bins["low"] <= bins["accuracy"]).all() and (bins["accuracy"] <= bins["high"]).all()
+    few = {name: given[name][:3] for name in ("test_probabilities", "test_predicted")}
+    bins = notebook.run("calibration", **given | few, test_labels=np.zeros(3, dtype=bool))["bins"]
+    assert bins["accuracy"].tolist() == [1, 1, 1]
 
 
 def test_intervals_hold_the_value_and_have_the_binomial_width(cells, random_case):
     table = cells["evaluate"](*random_case)
-    assert len(table) == 9 and (table["low"] < table["high"]).all()
+    assert len(table) == 8 and (table["low"] < table["high"]).all()
     for name in ("accuracy", "macro_f1", "weighted_roc_auc", "log_loss"):
         assert table["low"][name] < table["value"][name] < table["high"][name]
     low, value, high = table.loc["accuracy", ["low", "value", "high"]]

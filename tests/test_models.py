@@ -16,19 +16,28 @@ ENCODERS = {
     "electra": {**SIZES, "embedding_size": 32},
     "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64, "vocab_size": 30522},
 }
+DECODERS = {kind: {**SIZES, "pad_token_id": None} for kind in ("gpt_neox", "llama", "qwen3")}
+DECODERS["qwen3"] |= {"head_dim": 16, "num_key_value_heads": 2}
 TEXTS = ["so glad", "so sad today", "what a lovely surprise"] * 8
 
 
 @pytest.fixture
 def prepared(setup, tmp_path, minilm_folder):
-    """The variables that the model's cells need, with a saved untrained model of a type."""
+    """The variables that the model's cells need, with a saved untrained model of a type.
+
+    Decoders are saved as many are: in half precision, their tokenizer without a padding token.
+    """
 
     def prepared(kind, config):
         torch.manual_seed(0)
         folder = tmp_path / "pretrained"
+        dtype = torch.float16 if kind in DECODERS else torch.float32
         config = transformers.AutoConfig.for_model(kind, **config)
-        transformers.AutoModel.from_config(config).save_pretrained(folder)
-        transformers.AutoTokenizer.from_pretrained(minilm_folder).save_pretrained(folder)
+        transformers.AutoModel.from_config(config, dtype=dtype).save_pretrained(folder)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(minilm_folder)
+        if kind in DECODERS:
+            tokenizer.pad_token, tokenizer.eos_token = None, "[SEP]"
+        tokenizer.save_pretrained(folder)
         split = datasets.Dataset.from_dict({"text": TEXTS, "label": [1, 0, 1] * 8})
         given = {"dataset": datasets.DatasetDict(train=split, validation=split)}
         given |= {"class_names": ["sad", "glad"], "model_folder": folder, "num_epochs": 1}
@@ -39,10 +48,10 @@ def prepared(setup, tmp_path, minilm_folder):
 
 
 @pytest.mark.parametrize("lora_rank", [0, 2])
-@pytest.mark.parametrize("kind", ENCODERS)
+@pytest.mark.parametrize("kind", [*ENCODERS, *DECODERS])
 def test_trains_saves_and_answers(notebook, prepared, tmp_path, kind, lora_rank):
-    """A step of training changes the weights, and pipeline() loads what is saved."""
-    given = prepared(kind, ENCODERS[kind]) | {"lora_rank": lora_rank}
+    """Training changes the weights; pipeline() loads what is saved, and padding changes nothing."""
+    given = prepared(kind, (ENCODERS | DECODERS)[kind]) | {"lora_rank": lora_rank}
     cells = notebook.run(*TOKENS, *MODEL, *TRAINER[:-1], **given) | {"precision": "fp32"}
     vars(cells["training_arguments"]).update(output_dir=str(tmp_path / "out"), report_to=[])
     cells["training_arguments"].bf16 = False
@@ -56,8 +65,21 @@ def test_trains_saves_and_answers(notebook, prepared, tmp_path, kind, lora_rank)
     notebook.run("merge", trainer=trainer, lora_rank=lora_rank)
     for part in (trainer.model, cells["tokenizer"]):
         part.save_pretrained(tmp_path / "saved")
-    answer = transformers.pipeline("text-classification", str(tmp_path / "saved"))("so glad")
-    assert answer[0]["label"] in cells["class_names"]
+    classify = transformers.pipeline("text-classification", str(tmp_path / "saved"))
+    alone, padded = (classify(TEXTS[:3], batch_size=size) for size in (1, 3))
+    assert {answer["label"] for answer in padded} <= {*cells["class_names"]}
+    for one, other in zip(alone, padded, strict=True):
+        assert one["score"] == pytest.approx(other["score"], abs=1e-5)
+
+
+def test_weights_larger_than_memory(notebook, setup, tmp_path, capsys):
+    file = tmp_path / "model.safetensors"
+    with file.open("wb") as empty:
+        empty.truncate(10**13)  # takes no space on the disk
+    notebook.run("memory", **setup, weight_files=[file])
+    assert "WARNING" in capsys.readouterr().out
+    notebook.run("memory", **setup, weight_files=[])
+    assert not capsys.readouterr().out
 
 
 def test_pickled_weights_are_refused(notebook, prepared):
