@@ -15,7 +15,6 @@ WRONG = {
     "num_epochs": [0, 2.5, True],
     "learning_rate": [0, -1e-5, 0.5, "5e-5", float("nan")],
     "train_batch_size": [0],
-    "eval_batch_size": [-64],
     "weight_decay": [1.5],
     "warmup": [1, -0.1],
     "early_stopping_patience": [0],
