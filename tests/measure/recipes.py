@@ -95,8 +95,8 @@ def trainer_class(base, smoothing=0.0, layer_decay=1.0, r_drop=0.0):
                     below_head = layers - int(name.split(".layer.")[1].split(".")[0])
                 rate = self.args.learning_rate * layer_decay**below_head
                 decays = parameter.ndim > 1  # as in the Trainer: neither biases nor layer norms
-            decay = self.args.weight_decay if decays else 0.0
-            groups.append({"params": [parameter], "lr": rate, "weight_decay": decay})
+                decay = self.args.weight_decay if decays else 0.0
+                groups.append({"params": [parameter], "lr": rate, "weight_decay": decay})
             self.optimizer = torch.optim.AdamW(groups)
             return self.optimizer
 
