@@ -23,7 +23,8 @@ def shingles(text):
 
 def test_size_and_shares(splits):
     rows = pd.concat(splits.values())
-    assert len(rows) >= 600
+    assert len(rows) >= 600 and (rows["label"] == "surprise").sum() >= 40
+    assert (rows["text"] == rows["text"].str.lower()).mean() > 1 / 3, "as people type"
     for split in splits.values():
         shares = split["label"].value_counts(normalize=True)
         assert len(shares) == 6
