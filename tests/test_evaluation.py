@@ -82,6 +82,8 @@ def test_intervals_of_a_tiny_split(cells, random_case):
     two = probabilities[rows][:, [0, 5]]
     table = cells["evaluate"]((labels[rows] > 0).astype(int), two / two.sum(axis=1, keepdims=True))
     assert np.isfinite(table.to_numpy()).all()
+    table = cells["evaluate"](labels, probabilities, resamples=0)
+    assert table["value"].notna().all() and table[["low", "high"]].isna().all(axis=None), "no draw"
 
 
 @pytest.fixture
