@@ -14,8 +14,8 @@ if __name__ == "__main__":
     record = json.loads(Path(sys.argv[1]).read_text())
     below = []
     limits = PUBLISHED if record["parameters"]["num_epochs"] > 1 else record["baseline"]
-    for name, limit in ((name, limits[name]) for name in PUBLISHED):
-        low, high = record["test"]["intervals"][name]
+    for name in PUBLISHED:
+        limit, (low, high) = limits[name], record["test"]["intervals"][name]
         print(f"test {name} {record['test'][name]:.4f} [{low:.4f}, {high:.4f}], limit {limit:.4f}")
         below += [name] if high < limit else []
     minutes, memory = record["seconds"] / 60, record["peak_memory_bytes"] / 2**30
