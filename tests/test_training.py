@@ -92,7 +92,6 @@ def test_class_weights_are_scikit_learns(notebook, cells):
     np.testing.assert_allclose(expected, 32 / (3 * np.array([20, 9, 3])))
     np.testing.assert_allclose(weights_of(notebook, cells, "sqrt"), np.sqrt(expected))
     np.testing.assert_array_equal(weights_of(notebook, cells, "none"), np.ones(3))
-    assert expected[LABELS].mean() == pytest.approx(1), "averages 1 over the texts"
 
 
 def test_weights_reach_the_gradient(notebook, cells, tmp_path):
