@@ -67,40 +67,23 @@ def test_plumbing_is_collapsed_in_jupyter_and_colab(code):
     assert titled == form == {cell.id for cell in code if is_collapsed(cell)} != set()
 
 
-@pytest.fixture
-def colab(notebook, monkeypatch):
-    """Run Colab's cell with its module faked; return pip's command and the key left."""
+@pytest.mark.parametrize("key", ["a key", None])
+def test_colab_keeps_its_packages_and_gives_its_key(notebook, monkeypatch, capsys, key):
+    class NoSecret(Exception):
+        pass
 
-    def run(secret):
-        class SecretNotFoundError(Exception):
-            pass
+    def get(name):
+        if key is None:
+            raise NoSecret
+        return key
 
-        def get(name):
-            if secret is None:
-                raise SecretNotFoundError
-            return secret
-
-        errors = {"SecretNotFoundError": SecretNotFoundError, "NotebookAccessError": KeyError}
-        google = types.ModuleType("google.colab")
-        google.userdata = types.SimpleNamespace(get=get, **errors)
-        monkeypatch.setitem(sys.modules, "google.colab", google)
-        monkeypatch.delenv("WANDB_API_KEY", raising=False)
-        monkeypatch.setattr(os, "environ", dict(os.environ))
-        commands = []
-        monkeypatch.setattr(subprocess, "run", lambda command, **_: commands.append(command))
-        notebook.run("colab")
-        return commands[0], os.environ.get("WANDB_API_KEY")
-
-    return run
-
-
-def test_colab_keeps_its_torch_numpy_and_pandas(colab):
-    command, _ = colab("key")
-    kept = {name: importlib.metadata.version(name) for name in ("torch", "numpy", "pandas")}
-    assert {f"{name}=={version}" for name, version in kept.items()} <= set(command)
-    assert "--upgrade" not in command and "-U" not in command
-
-
-def test_colab_takes_the_key_from_its_secrets(colab, capsys):
-    assert colab("key")[1] == "key" and colab(None)[1] is None
-    assert "no WANDB_API_KEY" in capsys.readouterr().out
+    commands, errors = [], dict.fromkeys(("SecretNotFoundError", "NotebookAccessError"), NoSecret)
+    userdata = types.SimpleNamespace(get=get, **errors)
+    monkeypatch.setitem(sys.modules, "google.colab", types.SimpleNamespace(userdata=userdata))
+    monkeypatch.setattr(os, "environ", {})
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: commands.append(command))
+    notebook.run("colab")
+    kept = {f"{n}=={importlib.metadata.version(n)}" for n in ("torch", "numpy", "pandas")}
+    assert kept <= {*commands[0]} and "--upgrade" not in commands[0]
+    assert os.environ.get("WANDB_API_KEY") == key
+    assert ("no WANDB_API_KEY" in capsys.readouterr().out) == (key is None)

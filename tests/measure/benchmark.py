@@ -4,11 +4,11 @@
     python tests/measure/benchmark.py growth  # training time and peak memory by number of rows
     python tests/measure/benchmark.py start   # from the command to the start of training
 
-Each prints what it found and writes it to figures/benchmark-PART.json, the speed to a file for
-the precision in which the notebook trains on the machine, benchmark-speed-PRECISION.json.
+Each prints what it found and writes it to figures/benchmark-PART.json.
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import resource
@@ -31,6 +31,7 @@ PARTS = ["speed", "growth", "start", "speed-of", "growth-of"]  # -of: one measur
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 QUIET = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
 QUIET |= {"report_to": [], "disable_tqdm": True, "num_train_epochs": 1}
+RECIPES = ("original", "book", "notebook", "notebook in fp32")
 WARM_UP = 2  # steps left out at the start of each measurement
 
 
@@ -109,7 +110,14 @@ def recipes(cells):
         "original": lambda: spread_out(plain_trainer(16, padded()), 12),
         "book": lambda: spread_out(plain_trainer(64, rows), 10),
         "notebook": lambda: spread_out(own_trainer(cells, rows), 32),
+        "notebook in fp32": lambda: spread_out(own_trainer(in_fp32(cells), rows), 12),
     }
+
+
+def in_fp32(cells):
+    """The notebook's cells with its trainer made anew in float32, as on hardware without bf16."""
+    arguments = dataclasses.replace(cells["training_arguments"], bf16=False)
+    return Notebook().run("trainer", **{**cells, "training_arguments": arguments})
 
 
 def own_trainer(cells, rows):
@@ -186,8 +194,7 @@ def speed_of(recipe):
             measured[f"ceiling {dtype} flop_per_second"] = ceiling(tokens, device, dtype)
         rates = prediction(cells, 640)
         measured |= {f"prediction by {name} texts_per_second": v for name, v in rates.items()}
-    machine = torch.cuda.get_device_name() if device.type == "cuda" else cpu()
-    return {"machine": machine, "precision": cells["precision"], "measured": measured}
+    return {"precision": cells["precision"], "measured": measured}
 
 
 def speed(rounds):
@@ -199,12 +206,12 @@ def speed(rounds):
     found = []
     for number in range(rounds):
         measured = {}
-        for recipe in ("original", "book", "notebook"):
+        for recipe in RECIPES:
             part = in_a_process("speed-of", "--recipe", recipe)
             measured |= part["measured"]
         found.append(measured | ratios(measured, part["precision"]))
         print(f"round {number + 1} of {rounds} done", flush=True)
-    return {"machine": part["machine"], "precision": part["precision"], **summary(found)}
+    return summary(found)
 
 
 def in_a_process(*options):
@@ -222,8 +229,22 @@ def ratios(measured, precision):
     return {
         "notebook / original": own / measured["original samples_per_second"],
         "notebook / book": own / measured["book samples_per_second"],
+        "notebook / notebook in fp32": own / measured["notebook in fp32 samples_per_second"],
         "notebook / ceiling": rate / measured[f"ceiling {DTYPES[precision]} flop_per_second"],
         "Trainer's overhead over the bare loop": step / bare - 1,
+    }
+
+
+def circumstances():
+    """Machine, commit, and the machine's ceiling in the notebook's precision."""
+    precision = Notebook().run("precision")["precision"]
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    return {
+        "machine": torch.cuda.get_device_name() if device.type == "cuda" else cpu(),
+        "commit": commit.stdout.strip(),
+        "precision": precision,
+        "ceiling_flop_per_second": ceiling(1024, device, DTYPES[precision]),
     }
 
 
@@ -264,7 +285,7 @@ def growth(sizes, minilm):
     logarithms = [np.log([entry[name] for entry in found]) for name in ("rows", "seconds")]
     model = MINILM["model_name"] if minilm else "DistilBERT's shape"
     exponent = np.polyfit(*logarithms, 1)[0]
-    return {"machine": cpu(), "model": model, "runs": found, "exponent": exponent}
+    return {"model": model, "runs": found, "exponent": exponent}
 
 
 def start(rounds):
@@ -282,7 +303,7 @@ def start(rounds):
                     seen += process.stderr.read(1)
                 found.append({"seconds to the start of training": time.perf_counter() - begun})
                 process.kill()
-    return {"machine": cpu(), **summary(found)}
+    return summary(found)
 
 
 def main():
@@ -301,7 +322,8 @@ def main():
         return print(json.dumps(growth_of(options.rows[0], model)))
     if options.part == "speed-of":
         return print(json.dumps(speed_of(options.recipe)))
-    found = {
+    found = circumstances()  # before the measurement, on a machine that does nothing else
+    found |= {
         "speed": lambda: speed(options.rounds),
         "growth": lambda: growth(options.rows, options.minilm),
         "start": lambda: start(options.rounds),
@@ -309,8 +331,7 @@ def main():
     for name, value in found.get("measured", {}).items():
         low, high = value["range"]
         print(f"{name}: {value['median']:,.4g} ({low:,.4g} to {high:,.4g})")
-    kind = f"speed-{found['precision']}" if options.part == "speed" else options.part
-    path = ROOT / "figures" / f"benchmark-{kind}.json"
+    path = ROOT / "figures" / f"benchmark-{options.part}.json"
     path.write_text(json.dumps(found, indent=1) + "\n")
     print(f"written to {path.relative_to(ROOT)}")
 

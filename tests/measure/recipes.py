@@ -1,15 +1,19 @@
 """Compare training recipes on validation, by hand; test is never predicted here.
 
     python tests/measure/recipes.py --seeds 42 43 44 --processes 2
+    python tests/measure/recipes.py --soup outputs/runs/seed-*  # weights averaged over seeds
 
-Each recipe changes one thing of the notebook's own, at all-MiniLM-L6-v2's size, and runs once a
-seed in a process of one thread. What is found is kept in figures/recipes.json, run by run.
+Each recipe changes one thing of the notebook's default at all-MiniLM-L6-v2's size and runs once a
+seed in a process of one thread. Results are kept in figures/recipes.json, run by run. Augmentation
+needs WordNet's program `wn` (Debian: wordnet).
 """
 
 import argparse
 import dataclasses
+import functools
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -20,71 +24,81 @@ import datasets
 import numpy as np
 import torch
 import transformers
+from benchmark import circumstances
+from safetensors.torch import load_file
 from scipy.special import softmax
-from sklearn.metrics import log_loss
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+from sklearn.metrics import f1_score, log_loss
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from helpers import AUDIT, LOAD, MINILM, MODEL, ROOT, TOKENS, TRAINER, Notebook
+from helpers import AUDIT, LOAD, MINILM, MODEL, ROOT, TO_TRAINER, TOKENS, TRAINER, Notebook
 
-BASE = {
-    **MINILM,
-    "learning_rate": 2e-4,
-    "train_batch_size": 64,
-    "num_epochs": 2,
-}
+BASE = {**MINILM, "learning_rate": 2e-4, "train_batch_size": 64}
 RECIPES = {
     "base": {},
-    "3 epochs": {"num_epochs": 3},
-    "learning rate 1e-4": {"learning_rate": 1e-4},
-    "learning rate 4e-4": {"learning_rate": 4e-4},
-    "weights sqrt": {"class_weighting": "sqrt"},
-    "weights none": {"class_weighting": "none"},
-    "batch 32": {"train_batch_size": 32},
-    "contradicting rows kept": {"keep_rows": True},
-    "label smoothing 0.1": {"smoothing": 0.1},
-    "layer-wise decay 0.8": {"layer_decay": 0.8},
-    "cosine schedule": {"schedule": "cosine"},
+    "2 epochs": {"num_epochs": 2},
+    "batch 32, learning rate 1e-4": {"train_batch_size": 32, "learning_rate": 1e-4},
     "no dropout": {"dropout": 0.0},
-    "weight decay 0.1": {"weight_decay": 0.1},
-    "average of weights 0.995": {"average": 0.995},
-    "R-Drop 0.5": {"r_drop": 0.5},
+    "average of weights 0.99": {"average": 0.99},
+    "layer-wise decay 0.9": {"layer_decay": 0.9},
+    "rare classes twice": {"copies": "same"},
+    "rare classes twice, augmented": {"copies": "augmented"},
+    "contradicting rows kept": {"keep_rows": True},
 }
+RARE = ("love", "surprise")
 PATH = ROOT / "figures" / "recipes.json"
 
 
-def trainer_class(base, smoothing=0.0, layer_decay=1.0, r_drop=0.0):
-    """The notebook's trainer with a smoothed loss, learning rates by layer, or R-Drop.
+@functools.cache
+def synonyms(word):
+    """What WordNet's own program `wn` lists as synonyms of a word, for all parts of speech."""
+    command = ["wn", word, "-synsn", "-synsv", "-synsa", "-synsr"]
+    shown = subprocess.run(command, capture_output=True, text=True).stdout
+    senses = re.findall(r"^Sense \d+\n(.*)", shown, re.MULTILINE)
+    words = {name.split("(")[0].split("#")[0].strip() for s in senses for name in s.split(", ")}
+    return sorted(words - {word})
 
-    Label smoothing: Szegedy et al. (2016); layer-wise decay: Howard and Ruder (2018), Clark et al.
-    (2020); R-Drop: Liang et al. (2021).
+
+def augmented(text, generator):
+    """One of EDA's changes of a tenth of the words: delete, swap, or replace by a synonym.
+
+    Wei and Zou (2019), https://aclanthology.org/D19-1670/, without random insertion. Stop words get
+    no synonyms.
+    """
+    words = text.split()
+    change = generator.choice(["delete", "swap", "replace"])
+    places = generator.choice(len(words), max(1, len(words) // 10), replace=False)
+    if change == "delete" and len(words) > len(places):
+        words = [word for place, word in enumerate(words) if place not in places]
+    for place in places if change != "delete" else ():
+        if change == "swap":
+            other = generator.integers(len(words))
+            words[place], words[other] = words[other], words[place]
+        elif words[place] not in ENGLISH_STOP_WORDS and synonyms(words[place]):
+            words[place] = generator.choice(synonyms(words[place]))
+    return " ".join(words)
+
+
+def with_copies(train, kind, seed):
+    """Add a copy of each text of a rare class to train, the same or augmented."""
+    names = train.features["label"].names
+    rare = [names.index(name) for name in RARE]
+    copies = train.filter(lambda row: row["label"] in rare)
+    if kind == "augmented":
+        generator = np.random.default_rng(seed)
+        copies = copies.map(lambda row: {"text": augmented(row["text"], generator)})
+    return datasets.concatenate_datasets([train, copies])
+
+
+def trainer_class(base, layer_decay):
+    """The notebook's trainer with learning rates that fall by a factor from layer to layer.
+
+    Howard and Ruder (2018), https://aclanthology.org/P18-1031/. Weight decay stays that of the
+    Trainer, which spares biases and layer norms.
     """
 
     class RecipeTrainer(base):
-        def weighted_loss(self, outputs, labels, num_items_in_batch):
-            cross_entropy = torch.nn.functional.cross_entropy(
-                outputs.logits.float(),
-                labels,
-                weight=self.class_weights,
-                reduction="sum",
-                label_smoothing=smoothing if self.model.training else 0.0,
-            )
-            return cross_entropy / num_items_in_batch
-
-        def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-            first, outputs = super().compute_loss(model, dict(inputs), True, num_items_in_batch)
-            loss = first
-            if r_drop and model.training:
-                second, again = super().compute_loss(model, dict(inputs), True, num_items_in_batch)
-                p, q = (o.logits.float().log_softmax(-1) for o in (outputs, again))
-                options = {"log_target": True, "reduction": "batchmean"}
-                divergence = torch.nn.functional.kl_div(p, q, **options)
-                divergence = divergence + torch.nn.functional.kl_div(q, p, **options)
-                loss = (first + second) / 2 + r_drop * divergence / 2
-            return (loss, outputs) if return_outputs else loss
-
         def create_optimizer(self, model=None):
-            if layer_decay == 1.0:
-                return super().create_optimizer(model)
             layers = self.model.config.num_hidden_layers
             groups = []
             for name, parameter in self.model.named_parameters():
@@ -94,8 +108,7 @@ def trainer_class(base, smoothing=0.0, layer_decay=1.0, r_drop=0.0):
                 elif ".layer." in name:
                     below_head = layers - int(name.split(".layer.")[1].split(".")[0])
                 rate = self.args.learning_rate * layer_decay**below_head
-                decays = parameter.ndim > 1  # as in the Trainer: neither biases nor layer norms
-                decay = self.args.weight_decay if decays else 0.0
+                decay = self.args.weight_decay if parameter.ndim > 1 else 0.0
                 groups.append({"params": [parameter], "lr": rate, "weight_decay": decay})
             self.optimizer = torch.optim.AdamW(groups)
             return self.optimizer
@@ -104,7 +117,7 @@ def trainer_class(base, smoothing=0.0, layer_decay=1.0, r_drop=0.0):
 
 
 class WeightAverage(transformers.TrainerCallback):
-    """Exponential moving average of the weights, put into the model at the end of the training."""
+    """Exponential moving average of the weights of all steps; the model gets it at the end."""
 
     def __init__(self, decay):
         self.decay, self.average = decay, None
@@ -122,15 +135,18 @@ class WeightAverage(transformers.TrainerCallback):
 def run(name, seed):
     """Train one recipe with one seed; print its validation metrics after each epoch."""
     changes = {**RECIPES[name]}
-    extra = ("keep_rows", "smoothing", "layer_decay", "schedule", "dropout", "average", "r_drop")
+    extra = ("keep_rows", "copies", "layer_decay", "dropout", "average")
     special = {key: changes.pop(key) for key in extra if key in changes}
     notebook, folder = Notebook(), tempfile.mkdtemp()
     given = {"output_dir": folder, "figures_dir": folder, "offline_fallback": False}
-    cells = notebook.up_to(*LOAD, **given, **BASE, **changes, seed=seed)
+    cells = notebook.up_to(*LOAD, **{**given, **BASE, **changes, "seed": seed})
     whole = cells["dataset"]["train"]
     cells = notebook.run(*AUDIT, **cells)
-    if special.get("keep_rows"):
+    if "keep_rows" in special:
         cells["dataset"]["train"] = whole
+    if "copies" in special:
+        train = cells["dataset"]["train"]
+        cells["dataset"]["train"] = with_copies(train, special["copies"], seed)
     cells = notebook.run(*TOKENS, *MODEL, *TRAINER[:-1], **cells)
     if "dropout" in special:
         for module in cells["model"].modules():
@@ -138,15 +154,12 @@ def run(name, seed):
                 module.p = special["dropout"]
     off = {"report_to": [], "disable_tqdm": True, "save_strategy": "no", "output_dir": folder}
     off |= {"load_best_model_at_end": False}
-    off |= {"lr_scheduler_type": special.get("schedule", "linear")}
     cells["training_arguments"] = dataclasses.replace(cells["training_arguments"], **off)
-    parts = {key: special[key] for key in ("smoothing", "layer_decay", "r_drop") if key in special}
-    cells["WeightedLossTrainer"] = trainer_class(cells["WeightedLossTrainer"], **parts)
+    if "layer_decay" in special:
+        base = cells["WeightedLossTrainer"]
+        cells["WeightedLossTrainer"] = trainer_class(base, special["layer_decay"])
     trainer = notebook.run("trainer", **cells)["trainer"]
-    trainer.compute_metrics = lambda output: {
-        **cells["label_metrics"](output.label_ids, output.predictions.argmax(1)),
-        "log_loss": log_loss(output.label_ids, softmax(output.predictions, axis=1)),
-    }
+    trainer.compute_metrics = scores
     trainer.remove_callback(transformers.EarlyStoppingCallback)
     if "average" in special:
         trainer.add_callback(WeightAverage(special["average"]))
@@ -156,6 +169,32 @@ def run(name, seed):
     print(json.dumps([{key.removeprefix("eval_"): log[key] for key in names} for log in epochs]))
 
 
+def soup(folders):
+    """Validation metrics of the mean of several runs' weights, and the mean of their metrics.
+
+    Wortsman et al. (2022), https://arxiv.org/abs/2203.05482
+    """
+    records = [json.loads((folder / "metrics.json").read_text()) for folder in folders]
+    states = [load_file(folder / "model" / "model.safetensors") for folder in folders]
+    place = tempfile.mkdtemp()
+    given = {**records[0]["parameters"], "output_dir": place, "figures_dir": place}
+    trainer = Notebook().up_to(*TO_TRAINER, **given)["trainer"]
+    mean = {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}
+    trainer.model.load_state_dict(mean)
+    output = trainer.predict(trainer.eval_dataset)
+    names = ("accuracy", "macro_f1", "log_loss")
+    runs = {n: float(np.mean([record["validation"][n] for record in records])) for n in names}
+    return {"soup": scores(output), "runs": runs, "seeds": len(records)}
+
+
+def scores(output):
+    """Validation metrics of a trainer's predictions."""
+    labels, logits = output.label_ids, output.predictions
+    found = {"log_loss": log_loss(labels, softmax(logits, axis=1))}
+    found["accuracy"] = float((logits.argmax(1) == labels).mean())
+    return found | {"macro_f1": f1_score(labels, logits.argmax(1), average="macro")}
+
+
 def main():
     """Run each recipe with each seed that figures/recipes.json lacks; print the means."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -163,12 +202,18 @@ def main():
     parser.add_argument("--recipes", nargs="+", default=list(RECIPES), choices=list(RECIPES))
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--one", action="store_true", help="run the first of both in this process")
+    parser.add_argument("--soup", nargs="+", type=Path, help="folders of runs to average instead")
     options = parser.parse_args()
     if options.one:
         transformers.logging.set_verbosity_error()
         datasets.disable_progress_bars()
         return run(options.recipes[0], options.seeds[0])
-    found = json.loads(PATH.read_text()) if PATH.exists() else {"base": BASE, "validation": {}}
+    found = json.loads(PATH.read_text()) if PATH.exists() else {"validation": {}}
+    found |= circumstances() | {"base": BASE}
+    if options.soup:
+        model = json.loads((options.soup[0] / "metrics.json").read_text())["inputs"]["model_name"]
+        found.setdefault("soup", {})[model.split("/")[-1]] = soup(options.soup)
+        return PATH.write_text(json.dumps(found, indent=1) + "\n")
 
     def start(name, seed):
         command = [sys.executable, __file__, "--one", "--recipes", name, "--seeds", str(seed)]

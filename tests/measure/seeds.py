@@ -1,8 +1,8 @@
-"""Gather runs over several seeds, and what class weights change, into figures/seeds.json.
+"""Gather runs over several seeds, and what one choice changes, into figures/seeds.json.
 
-    python tests/measure/seeds.py outputs/runs/*
+    python tests/measure/seeds.py outputs outputs/runs/*
 
-takes folders of runs with a run_name, and the reference run in figures/reference/.
+takes folders of runs. Runs at all-MiniLM-L6-v2's size are compared seed by seed.
 """
 
 import argparse
@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+from benchmark import circumstances
 from helpers import EMOTIONS, ROOT
 
 PATH = ROOT / "figures" / "seeds.json"
-SIZE = "all-MiniLM-L6-v2"  # at which class weights are compared
+SIZE = "all-MiniLM-L6-v2"  # at which choices are compared
 KEPT = ("accuracy", "macro_f1", "weighted_roc_auc")
 RARE = ("love", "surprise")
 LOVE, SURPRISE = (sorted(EMOTIONS).index(name) for name in RARE)
@@ -40,8 +41,8 @@ def scores(labels, predicted):
 NAMES = ["accuracy", "macro_f1", *(f"recall_{name}" for name in RARE)]
 
 
-def difference(runs, others, resamples=1000):
-    """Mean over seeds of runs' scores less others', with 95% paired bootstrap intervals.
+def with_interval(runs, others=()):
+    """Mean over seeds of runs' scores, minus others' if given, with 95% bootstrap intervals.
 
     runs, others: predictions of the same texts, one table a seed. Each resample draws texts with
     replacement, the same ones for all runs (Efron and Tibshirani, 1993).
@@ -51,25 +52,25 @@ def difference(runs, others, resamples=1000):
     labels = np.searchsorted(names, runs[0]["label"])
     tables = [[np.searchsorted(names, run["predicted"]) for run in some] for some in (runs, others)]
 
-    def mean_difference(rows):
+    def mean(rows):
         first, second = (
-            np.mean([scores(labels[rows], predicted[rows]) for predicted in some], axis=0)
+            np.mean([scores(labels[rows], predicted[rows]) for predicted in some] or [[0]], axis=0)
             for some in tables
         )
         return first - second
 
     generator = np.random.default_rng(0)
-    draws = generator.integers(len(labels), size=(resamples, len(labels)))
-    low, high = np.quantile([mean_difference(rows) for rows in draws], [0.025, 0.975], axis=0)
-    found = zip(NAMES, mean_difference(np.arange(len(labels))), low, high, strict=True)
-    return {name: {"mean": mean, "interval": [a, b]} for name, mean, a, b in found}
+    draws = generator.integers(len(labels), size=(1000, len(labels)))
+    low, high = np.quantile([mean(rows) for rows in draws], [0.025, 0.975], axis=0)
+    found = zip(NAMES, mean(np.arange(len(labels))), low, high, strict=True)
+    return {name: {"mean": value, "interval": [a, b]} for name, value, a, b in found}
 
 
 def group_of(record):
     """What a run's row is called: its model, and what is not the default in its recipe."""
     name = record["inputs"]["model_name"].split("/")[-1]
     given = record["parameters"]
-    if given["class_weighting"] != "balanced":
+    if given["class_weighting"] != "sqrt":
         name += f", weights {given['class_weighting']}"
     return name + (f", LoRA rank {given['lora_rank']}" if given["lora_rank"] else "")
 
@@ -86,7 +87,7 @@ def entry(record):
     kept |= {name: record["environment"][name] for name in ("device", "precision")}
     kept |= {"peak_memory_bytes": record["peak_memory_bytes"]}
     kept |= {"training_seconds": record["training"]["train_runtime"]}
-    validation = {name: record["validation"][name] for name in ("accuracy", "macro_f1")}
+    validation = {m: record["validation"][m] for m in ("accuracy", "macro_f1", "log_loss")}
     return kept | {"rows": record["rows"]["test"], "validation": validation, "test": found}
 
 
@@ -94,26 +95,22 @@ def main():
     """Write figures/seeds.json from the runs' folders."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path)
-    groups, predictions = {}, {}
-    for folder in [*parser.parse_args().folders, ROOT / "figures" / "reference"]:
+    groups = {}
+    for folder in parser.parse_args().folders:
         record = json.loads((folder / "metrics.json").read_text())
-        name = group_of(record)
-        groups.setdefault(name, []).append(entry(record))
-        if (folder / "predictions.csv").exists():
-            predictions.setdefault(name, []).append(pd.read_csv(folder / "predictions.csv"))
+        predictions = pd.read_csv(folder / "predictions.csv")
+        groups.setdefault(group_of(record), []).append((entry(record), predictions))
+    found = circumstances() | {"groups": {}, "means": {}, "differences": {}}
     for name, runs in groups.items():
-        assert len({run["recipe"] for run in runs}) == 1, f"{name}: runs of several recipes"
-        runs.sort(key=lambda run: run["seed"])
-    differences = {}
-    for other in (f"{SIZE}, weights sqrt", f"{SIZE}, weights none"):
-        count = len(predictions[other])  # the same seeds, in order
-        assert [r["seed"] for r in groups[SIZE][:count]] == [r["seed"] for r in groups[other]]
-        differences[f"balanced less {other.split()[-1]}"] = difference(
-            predictions[SIZE][:count], predictions[other]
-        )
-    reference = json.loads((ROOT / "figures" / "reference" / "metrics.json").read_text())
-    baseline = {metric: reference["baseline"][metric] for metric in KEPT}
-    found = {"groups": groups, "differences": differences, "baseline": baseline}
+        runs.sort(key=lambda pair: pair[0]["seed"])
+        found["groups"][name] = [run for run, _ in runs]
+        found["means"][name] = with_interval([table for _, table in runs])
+        assert len({run["recipe"] for run, _ in runs}) == 1, f"{name}: runs of several recipes"
+        if name.startswith(f"{SIZE}, "):
+            seeds, default = ([run["seed"] for run, _ in some] for some in (runs, groups[SIZE]))
+            assert seeds == default, f"{name}: other seeds than {SIZE}"
+            tables = ([table for _, table in some] for some in (groups[SIZE], runs))
+            found["differences"][name] = with_interval(*tables)
     PATH.write_text(json.dumps(found, indent=1) + "\n")
 
 
