@@ -169,17 +169,17 @@ def test_validation_loss_is_the_weighted_one(trainer):
 
 
 def test_best_epoch_and_early_stopping(trainer):
-    scripted = iter([0.3, 0.5, 0.4, 0.45, 0.6, 0.7])
-    seen = []
+    losses, seen, evaluation_loop = iter([0.7, 0.5, 0.6, 0.55, 0.4]), [], trainer.evaluation_loop
 
-    def metrics(_):
+    def scripted(*arguments, **options):
         seen.append(trainer.model.classifier.bias.detach().clone())
-        return {"macro_f1": next(scripted)}
+        output = evaluation_loop(*arguments, **options)
+        output.metrics["eval_loss"] = next(losses)
+        return output
 
-    trainer.compute_metrics = metrics
+    trainer.evaluation_loop = scripted
     trainer.train()
-    assert len(seen) == 4, "two epochs without a better macro F1 end it"
-    assert trainer.state.best_metric == 0.5
+    assert len(seen) == 4, "two epochs without a lower loss end it"
     assert torch.equal(trainer.model.classifier.bias, seen[1]), "the best epoch's weights are kept"
 
 
