@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pandas as pd
 import psutil
@@ -17,14 +18,14 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "
 
 
 def main(folder):
-    """Take one step with a share of the batch for each process; what torchrun executes below."""
+    """Take one step, of which each process has its share; what torchrun executes below."""
     from helpers import CHECK, SETUP, Notebook
 
     notebook = Notebook()
     cells = made_up_cells(notebook, notebook.run(*SETUP, *CHECK))
-    change = one_step(cells, folder, cells["class_weights"], 32 // cells["processes"], 1)
+    change = one_step(notebook, cells, folder)
     if cells["main_process"]:
-        torch.save(change, f"{folder}/change.pt")
+        torch.save(change, folder / "change.pt")
     if cells["processes"] > 1:
         torch.distributed.destroy_process_group()
         os._exit(0)  # as in the notebook: Python's own exit can abort in gloo's threads
@@ -76,4 +77,4 @@ def test_a_rank_dies_then_the_run_goes_on(sample_run, tmp_path):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(Path(sys.argv[1]))

@@ -141,14 +141,6 @@ def test_nothing_left_tells_a_secret(sample_run):
     assert not [word for word in (platform.node(), sys.prefix) if f'"{word}' in record]
 
 
-def test_wandb_disabled(tmp_path):
-    environment = {**NO_HUB, "WANDB_MODE": "disabled"}
-    finished = papermill(tmp_path, environment, num_epochs=1, max_train_samples=64)
-    assert finished.returncode == 0, finished.stderr[-3000:]
-    record = json.loads((tmp_path / "out" / "sample" / "metrics.json").read_text())
-    assert record["rows"]["train"] == 64 and not (tmp_path / "wandb").exists()
-
-
 def test_no_fallback_stops_before_training(tmp_path):
     environment = {**NO_HUB, "WANDB_MODE": "disabled"}
     finished = papermill(tmp_path, environment, offline_fallback=False)
