@@ -181,6 +181,7 @@ def soup(folders):
     trainer = Notebook().up_to(*TO_TRAINER, **given)["trainer"]
     mean = {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}
     trainer.model.load_state_dict(mean)
+    trainer.remove_callback(transformers.integrations.WandbCallback)
     output = trainer.predict(trainer.eval_dataset)
     names = ("accuracy", "macro_f1", "log_loss")
     runs = {n: float(np.mean([record["validation"][n] for record in records])) for n in names}

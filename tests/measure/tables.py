@@ -88,11 +88,11 @@ def circumstances():
 def origins():
     """Where and from which commit each file was measured."""
     rows = []
-    for name in ("seeds", "recipes", "benchmark-speed", "benchmark-growth", "benchmark-start"):
-        found = read(f"{name}.json")
+    for path in sorted((ROOT / "figures").glob("*.json")):
+        found = read(path.name)
         ceiling = f"{found['ceiling_flop_per_second'] / 1e9:.0f}"
         machine = f"{found['machine']}, {found['precision']}"
-        rows.append([f"`{name}.json`", machine, ceiling, found["commit"][:7]])
+        rows.append([f"`{path.name}`", machine, ceiling, found["commit"][:7]])
     return table(["file", "machine, precision", "ceiling, GFLOP/s", "commit"], rows)
 
 
@@ -168,6 +168,17 @@ def speed():
 
 
 DTYPES = {"fp32": "torch.float32", "bf16": "torch.bfloat16"}
+
+
+def ratios():
+    """What was compared round by round: median and range."""
+    found = read("benchmark-speed.json")["measured"]
+    rows = [
+        [name, "{:.2f} [{:.2f}, {:.2f}]".format(found[name]["median"], *found[name]["range"])]
+        for name in found
+        if " / " in name or "overhead" in name
+    ]
+    return table(["compared within a round", "median [range]"], rows)
 
 
 def growth():
