@@ -46,7 +46,7 @@ def test_reference_wandb_record_is_of_the_same_run(record, wandb_folder):
     tracked = wandb_summary(wandb_folder)
     for name in record["test"]["intervals"]:
         assert tracked["summary"][f"test/{name}"] == pytest.approx(record["test"][name])
-    assert tracked["notes"] == record["note"]
+    assert tracked["config"]["inputs"] == record["inputs"]
 
 
 def test_no_row_of_the_data_set_is_committed(wandb_folder):
@@ -57,13 +57,14 @@ def test_no_row_of_the_data_set_is_committed(wandb_folder):
 
 
 def test_sentences_on_class_weights():
-    """More recall for love and surprise than without weights; the default's better log loss."""
-    recall = tables.read("seeds.json")["differences"]["all-MiniLM-L6-v2, weights none"]
-    assert recall["recall_love"]["interval"][0] > 0 and recall["recall_surprise"]["interval"][0] > 0
-    less = validation_difference("all-MiniLM-L6-v2, weights balanced")
-    assert less["log_loss"].max() < 0, "with every seed"
+    """The default's better log loss with every seed, a tie otherwise; less recall for surprise."""
+    balanced = "all-MiniLM-L6-v2, weights balanced"
+    less = validation_difference(balanced)
+    assert less["log_loss"].max() < 0
     for name in ("accuracy", "macro_f1"):
         assert abs(less[name].mean()) < less[name].std()
+    recall = tables.read("seeds.json")["differences"][balanced]["recall_surprise"]
+    assert recall["interval"][1] < 0
 
 
 def validation_difference(group):
