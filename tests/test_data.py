@@ -8,6 +8,9 @@ from helpers import AUDIT, EMOTIONS, LOAD, SAMPLE, TOKENS
 
 NAMES = ["red", "green", "blue"]
 TEXTS = [f"text number {number}" for number in range(60)]
+KINDS = datasets.Features(
+    text=datasets.Value("string"), label=datasets.ClassLabel(names=NAMES)
+)  # as on the Hub
 
 
 @pytest.fixture
@@ -44,8 +47,7 @@ def splits(column="text", value="in 5", **labels):
             rows = rows.to_dict("list")
             if split == "test":
                 rows[column][5] = value
-            kinds = {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=NAMES)}
-            table = datasets.Dataset.from_dict(rows, features=datasets.Features(kinds))
+            table = datasets.Dataset.from_dict(rows, features=KINDS)
             table.to_parquet(folder / f"{split}.parquet")
         return folder
 
@@ -60,19 +62,44 @@ def raw(content, name):
     return write
 
 
+def parquet(labels):
+    """A file of train texts with labels of KINDS."""
+
+    def write(folder):
+        table = datasets.Dataset.from_dict({"text": TEXTS, "label": labels}, features=KINDS)
+        table.to_parquet(folder / "data.parquet")
+        return folder / "data.parquet"
+
+    return write
+
+
+def only_test(folder):
+    raw(b"text,label\na,red\n", "test.csv")(folder)
+    return folder
+
+
 PINK = {"train": NAMES * 20, "validation": NAMES * 20, "test": ["pink", *NAMES[1:]] * 20}
 BAD = {
     "text column misnamed": (csv(text=None, tweet=TEXTS), "blank text"),
+    "no train split": (only_test, "no train split, only ['test']"),
     "text is empty": (splits(value=""), "test, row 5"),
     "text is control characters": (splits(value="\x00\x07\x1b"), "test, row 5"),
     "text is an invisible space": (splits(value="\u200b\u2028"), "test, row 5"),
     "text is missing": (splits(value=None), "test, row 5"),
     "texts are numbers": (csv(text=range(60)), "train, row 0"),
+    "label is negative": (splits("label", -1), "label -1"),
+    "label is an empty word": (csv(label=[*NAMES * 19, "red", "green", None]), "label None"),
     "label is missing": (splits("label", None), "label None"),
     "labels are floats": (csv(label=[0.5, 1.5, 2.5] * 20), "label 0.5"),
     "label of test not in train": (splits(**PINK), "pink"),
+    "class missing from train": (parquet([0, 1] * 30), "['red', 'green']"),
     "one class only": (csv(label="red"), "train has texts of ['red'] only"),
     "a class of one text": (csv(label=["red", *["green"] * 59]), "least populated class"),
+    "too few to split": (
+        raw(b"text,label\na,1\nb,2\nc,3\nd,1\ne,2\nf,3\n", "data.csv"),
+        "greater or equal to the number of classes",
+    ),
+    "CSV has ragged rows": (raw(b'text,label\na,1\nb,2,3,4\n"c', "data.csv"), "dataset"),
     "JSON is torn": (raw(b'{"text": "a", "label": 1}\n{"text": "b", "la', "data.jsonl"), "dataset"),
     "empty CSV": (raw(b"text,label\n", "data.csv"), "corresponds to no data"),
 }
@@ -87,6 +114,11 @@ def test_bad_data(load, tmp_path, case):
     assert words in str(caught.value)
     library = "site-packages" in str(caught.traceback[-1].path)
     assert library or "dataset_name" in str(caught.value)
+
+
+def test_missing_column(load, tmp_path):
+    with pytest.raises(ValueError, match=r"\['tweet'\] not in the dataset"):
+        load(csv()(tmp_path), text_column="tweet")
 
 
 ODD = ["a long story " * 7693, "🙂🙃🥲", "أنا سعيد جدا", "one\x00two\x1b[31m", "<b>bold</b>"]

@@ -53,6 +53,16 @@ def test_cached(real_data, tmp_path):
     assert load_data(tmp_path, **NO_HUB).stdout == online.stdout
 
 
+def test_hub_gone_after_the_data(real_data, setup, tmp_path):
+    """The data set is cached, the weights are not: the sample as a whole, never a mixture."""
+    from huggingface_hub import snapshot_download
+
+    pinned = {"revision": setup["dataset_revision"], "cache_dir": tmp_path / "hub"}
+    snapshot_download("dair-ai/emotion", repo_type="dataset", **pinned)
+    loaded = load_data(tmp_path, **NO_HUB)
+    assert "is_sample: True" in loaded.stdout and "tests/sample" in loaded.stdout
+
+
 def test_hub_that_never_answers(tmp_path):
     """Behind a firewall that drops what it is sent: the sample."""
     with socket.create_server(("127.0.0.1", 0)) as silent:

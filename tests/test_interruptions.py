@@ -119,6 +119,11 @@ def test_another_run_has_another_folder(plumbing, setup):
     assert seed["recipe_hash"] == base["recipe_hash"], "a recipe has several seeds"
 
 
+def test_processes_share_a_step_s_texts(plumbing):
+    with pytest.raises(ValueError, match="train_batch_size = 32: no multiple of 3"):
+        plumbing(*IDENTITY, processes=3)
+
+
 def test_second_run_into_one_folder_is_refused(plumbing, tmp_path):
     path = tmp_path / ".lock"
     with filelock.FileLock(path), pytest.raises(filelock.Timeout, match=str(path)):

@@ -141,19 +141,43 @@ def test_validation_loss_is_the_weighted_one(trainer):
     assert output.metrics["test_loss"] != pytest.approx(each.mean().item(), rel=1e-2)
 
 
-def test_best_epoch_and_early_stopping(trainer):
-    losses, seen, evaluation_loop = iter([0.7, 0.5, 0.6, 0.55, 0.4]), [], trainer.evaluation_loop
+def scripted(trainer, losses):
+    """Give the trainer these validation losses, then interrupt it; return its bias at each."""
+    losses, seen, evaluation_loop = iter(losses), [], trainer.evaluation_loop
 
-    def scripted(*arguments, **options):
+    def scripted_loop(*arguments, **options):
         seen.append(trainer.model.classifier.bias.detach().clone())
         output = evaluation_loop(*arguments, **options)
-        output.metrics["eval_loss"] = next(losses)
+        if (loss := next(losses, None)) is None:
+            raise KeyboardInterrupt
+        output.metrics["eval_loss"] = loss
         return output
 
-    trainer.evaluation_loop = scripted
+    trainer.evaluation_loop = scripted_loop
+    return seen
+
+
+def test_best_epoch_and_early_stopping(trainer):
+    seen = scripted(trainer, [0.7, 0.5, 0.6, 0.55, 0.4])
     trainer.train()
     assert len(seen) == 4, "two epochs without a lower loss end it"
     assert torch.equal(trainer.model.classifier.bias, seen[1]), "the best epoch's weights are kept"
+
+
+def test_resumed_training_counts_its_patience_on(notebook, cells, trainer, tmp_path):
+    """Interrupted in the third epoch, it ends with it, and with the same weights."""
+    scripted(trainer, [0.5, 0.7, 0.6, 0.4])
+    trainer.train()
+    interrupted = notebook_trainer(notebook, cells, tmp_path / "b")
+    scripted(interrupted, [0.5, 0.7])
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.train()
+    resumed = notebook_trainer(notebook, cells, tmp_path / "b")
+    scripted(resumed, [0.6, 0.4])
+    resumed.train(resume_from_checkpoint=str(tmp_path / "b" / "checkpoints" / "checkpoint-64"))
+    assert trainer.state.epoch == resumed.state.epoch == 3
+    for name, value in trainer.model.state_dict().items():
+        assert torch.equal(resumed.model.state_dict()[name], value), name
 
 
 def test_training_twice_gives_the_same_weights(notebook, cells, tmp_path):

@@ -59,6 +59,7 @@ def test_predictions_line_up_with_the_test_texts(predictions):
 
 def test_metrics_are_those_of_the_predictions(record, predictions):
     assert record["test"]["accuracy"] > 0.5, "it learns: a third of the sample is joy"
+    assert record["test"]["macro_roc_auc"] > 0.8
     probabilities = predictions[EMOTIONS].to_numpy()
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
     assert predictions["predicted"].tolist() == [EMOTIONS[i] for i in probabilities.argmax(axis=1)]
@@ -100,6 +101,18 @@ def test_says_that_it_is_the_sample(sample_run, record, tracked):
     assert "SAMPLE: not dair-ai/emotion" in outputs(sample_run.notebook)
     assert not list((sample_run.folder / "out").glob("*.json")), "in folders of its own"
     assert not list((sample_run.folder / "figures").glob("*.png"))
+
+
+def test_captions_name_data_model_and_note(notebook, setup):
+    import matplotlib.pyplot as plt
+
+    given = {"sources": {"model_name": "m", "dataset_name": "d"}, "note": "SAMPLE"}
+    cells = notebook.run("keep-figure", **setup, **given)
+    figure = plt.figure()
+    cells["keep_figure"](figure, "x.png", "Title")
+    assert (figure.get_suptitle(), figure.get_supxlabel()) == ("Title", "d | m\nSAMPLE")
+    cells["keep_figure"](figure, "x.png", "Title", model=False)
+    assert figure.get_supxlabel() == "d\nSAMPLE"
 
 
 def test_wandb_record_agrees_with_metrics_json(record, tracked):
