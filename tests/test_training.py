@@ -149,7 +149,7 @@ def scripted(trainer, losses):
         seen.append(trainer.model.classifier.bias.detach().clone())
         output = evaluation_loop(*arguments, **options)
         if (loss := next(losses, None)) is None:
-            raise KeyboardInterrupt
+            raise InterruptedError
         output.metrics["eval_loss"] = loss
         return output
 
@@ -170,7 +170,7 @@ def test_resumed_training_counts_its_patience_on(notebook, cells, trainer, tmp_p
     trainer.train()
     interrupted = notebook_trainer(notebook, cells, tmp_path / "b")
     scripted(interrupted, [0.5, 0.7])
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(InterruptedError):
         interrupted.train()
     resumed = notebook_trainer(notebook, cells, tmp_path / "b")
     scripted(resumed, [0.6, 0.4])
