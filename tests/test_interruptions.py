@@ -3,6 +3,7 @@
 import contextlib
 import filecmp
 import json
+import re
 import subprocess
 import time
 
@@ -10,7 +11,15 @@ import filelock
 import psutil
 import pytest
 import transformers
-from helpers import NO_HUB, ROOT, clean_environment, outputs, papermill, papermill_command
+from helpers import (
+    NO_HUB,
+    ROOT,
+    clean_environment,
+    outputs,
+    papermill,
+    papermill_command,
+    wandb_inspect,
+)
 
 PARAMETERS = {"num_epochs": 3, "learning_rate": 5e-4}  # those of the fixture sample_run
 ENVIRONMENT = {**NO_HUB, "WANDB_MODE": "offline"}
@@ -57,8 +66,11 @@ def test_killed_twice_ends_with_the_same_predictions(sample_run, tmp_path):
         file.name for file in sample_run.results.iterdir()
     ), "nothing left over, nothing of the former model"
     assert not list(results.glob("checkpoints/*"))
-    runs = [folder.name.split("-")[-1] for folder in (tmp_path / "wandb").glob("offline-run-*")]
+    records = sorted((tmp_path / "wandb").glob("offline-run-*"))
+    runs = [folder.name.split("-")[-1] for folder in records]
     assert len(runs) == 3 and len(set(runs)) == 1, "one W&B run"
+    steps = re.findall(r'"train/global_step":(\d+)', wandb_inspect(records[1]))
+    assert min(map(int, steps)) > 28, "nothing is trained twice"
 
 
 @pytest.fixture

@@ -63,15 +63,14 @@ def test_sentences_on_class_weights():
     assert less["log_loss"].max() < 0
     for name in ("accuracy", "macro_f1"):
         assert abs(less[name].mean()) < less[name].std()
-    recall = tables.read("seeds.json")["differences"][balanced]["recall_surprise"]
+    recall = tables.read("choices.json")["differences"][balanced]["recall_surprise"]
     assert recall["interval"][1] < 0
 
 
 def validation_difference(group):
     """Validation metrics of the default less those of another group, seed by seed."""
-    groups = tables.read("seeds.json")["groups"]
     first, second = (
-        pd.DataFrame([run["validation"] for run in groups[name]])
+        pd.DataFrame([run["validation"] for run in tables.groups()[name]])
         for name in ("all-MiniLM-L6-v2", group)
     )
     return first - second

@@ -37,14 +37,11 @@ BASE = {**MINILM, "learning_rate": 2e-4, "train_batch_size": 64}
 RECIPES = {
     "base": {},
     "2 epochs": {"num_epochs": 2},
-    "batch 32, learning rate 1e-4": {"train_batch_size": 32, "learning_rate": 1e-4},
     "no dropout": {"dropout": 0.0},
-    "average of weights 0.99": {"average": 0.99},
-    "layer-wise decay 0.9": {"layer_decay": 0.9},
     "rare classes twice": {"copies": "same"},
     "rare classes twice, augmented": {"copies": "augmented"},
-    "contradicting rows kept": {"keep_rows": True},
 }
+AVERAGED = "average of the weights"  # of base's own runs
 RARE = ("love", "surprise")
 PATH = ROOT / "figures" / "recipes.json"
 
@@ -67,14 +64,17 @@ def augmented(text, generator):
     """
     words = text.split()
     change = generator.choice(["delete", "swap", "replace"])
-    places = generator.choice(len(words), max(1, len(words) // 10), replace=False)
-    if change == "delete" and len(words) > len(places):
+    places = generator.permutation(len(words))
+    if change == "replace":
+        places = [p for p in places if words[p] not in ENGLISH_STOP_WORDS and synonyms(words[p])]
+    places = places[: max(1, len(words) // 10)]
+    if change == "delete" and len(words) > 1:
         words = [word for place, word in enumerate(words) if place not in places]
     for place in places if change != "delete" else ():
         if change == "swap":
             other = generator.integers(len(words))
             words[place], words[other] = words[other], words[place]
-        elif words[place] not in ENGLISH_STOP_WORDS and synonyms(words[place]):
+        else:
             words[place] = generator.choice(synonyms(words[place]))
     return " ".join(words)
 
@@ -90,83 +90,51 @@ def with_copies(train, kind, seed):
     return datasets.concatenate_datasets([train, copies])
 
 
-def trainer_class(base, layer_decay):
-    """The notebook's trainer with learning rates that fall by a factor from layer to layer.
-
-    Howard and Ruder (2018), https://aclanthology.org/P18-1031/. Weight decay stays that of the
-    Trainer, which spares biases and layer norms.
-    """
-
-    class RecipeTrainer(base):
-        def create_optimizer(self, model=None):
-            layers = self.model.config.num_hidden_layers
-            groups = []
-            for name, parameter in self.model.named_parameters():
-                below_head = 0
-                if "embeddings" in name:
-                    below_head = layers + 1
-                elif ".layer." in name:
-                    below_head = layers - int(name.split(".layer.")[1].split(".")[0])
-                rate = self.args.learning_rate * layer_decay**below_head
-                decay = self.args.weight_decay if parameter.ndim > 1 else 0.0
-                groups.append({"params": [parameter], "lr": rate, "weight_decay": decay})
-            self.optimizer = torch.optim.AdamW(groups)
-            return self.optimizer
-
-    return RecipeTrainer
-
-
 class WeightAverage(transformers.TrainerCallback):
-    """Exponential moving average of the weights of all steps; the model gets it at the end."""
+    """Exponential moving average of the weights over all steps, with decay 0.99."""
 
-    def __init__(self, decay):
-        self.decay, self.average = decay, None
+    average = None
 
     def on_step_end(self, args, state, control, model, **_):
         if self.average is None:
             self.average = [parameter.detach().clone() for parameter in model.parameters()]
-        torch._foreach_lerp_(self.average, list(model.parameters()), 1 - self.decay)
-        if state.global_step == state.max_steps:
-            with torch.no_grad():
-                for parameter, average in zip(model.parameters(), self.average, strict=True):
-                    parameter.copy_(average)
+        torch._foreach_lerp_(self.average, list(model.parameters()), 0.01)
+
+    def replace(self, model):
+        """Give the model the average in place of its weights."""
+        with torch.no_grad():
+            torch._foreach_copy_(list(model.parameters()), self.average)
 
 
 def run(name, seed):
     """Train one recipe with one seed; print its validation metrics after each epoch."""
     changes = {**RECIPES[name]}
-    extra = ("keep_rows", "copies", "layer_decay", "dropout", "average")
-    special = {key: changes.pop(key) for key in extra if key in changes}
+    copies, dropout = changes.pop("copies", None), changes.pop("dropout", None)
     notebook, folder = Notebook(), tempfile.mkdtemp()
     given = {"output_dir": folder, "figures_dir": folder, "offline_fallback": False}
-    cells = notebook.up_to(*LOAD, **{**given, **BASE, **changes, "seed": seed})
-    whole = cells["dataset"]["train"]
-    cells = notebook.run(*AUDIT, **cells)
-    if "keep_rows" in special:
-        cells["dataset"]["train"] = whole
-    if "copies" in special:
-        train = cells["dataset"]["train"]
-        cells["dataset"]["train"] = with_copies(train, special["copies"], seed)
+    cells = notebook.up_to(*LOAD, *AUDIT, **{**given, **BASE, **changes, "seed": seed})
+    if copies:
+        cells["dataset"]["train"] = with_copies(cells["dataset"]["train"], copies, seed)
     cells = notebook.run(*TOKENS, *MODEL, *TRAINER[:-1], **cells)
-    if "dropout" in special:
+    if dropout is not None:
         for module in cells["model"].modules():
             if isinstance(module, torch.nn.Dropout):
-                module.p = special["dropout"]
+                module.p = dropout
     off = {"report_to": [], "disable_tqdm": True, "save_strategy": "no", "output_dir": folder}
     off |= {"load_best_model_at_end": False}
     cells["training_arguments"] = dataclasses.replace(cells["training_arguments"], **off)
-    if "layer_decay" in special:
-        base = cells["WeightedLossTrainer"]
-        cells["WeightedLossTrainer"] = trainer_class(base, special["layer_decay"])
-    trainer = notebook.run("trainer", **cells)["trainer"]
+    trainer, average = notebook.run("trainer", **cells)["trainer"], WeightAverage()
     trainer.compute_metrics = scores
     trainer.remove_callback(transformers.EarlyStoppingCallback)
-    if "average" in special:
-        trainer.add_callback(WeightAverage(special["average"]))
+    trainer.add_callback(average)
     trainer.train()
-    epochs = [log for log in trainer.state.log_history if "eval_macro_f1" in log]
-    names = ("eval_accuracy", "eval_macro_f1", "eval_log_loss")
-    print(json.dumps([{key.removeprefix("eval_"): log[key] for key in names} for log in epochs]))
+    found = {name: [log for log in trainer.state.log_history if "eval_macro_f1" in log]}
+    if name == "base":
+        average.replace(trainer.model)
+        found[AVERAGED] = [trainer.evaluate()]
+    names = ("accuracy", "macro_f1", "log_loss")
+    kept = {r: [{n: e[f"eval_{n}"] for n in names} for e in logs] for r, logs in found.items()}
+    print(json.dumps(kept))
 
 
 def soup(folders):
@@ -220,8 +188,9 @@ def main():
         command = [sys.executable, __file__, "--one", "--recipes", name, "--seeds", str(seed)]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         options = {"capture_output": True, "text": True, "check": True, "env": environment}
-        epochs = json.loads(subprocess.run(command, **options).stdout.splitlines()[-1])
-        found["validation"].setdefault(name, {})[str(seed)] = epochs
+        output = subprocess.run(command, **options).stdout
+        for recipe, epochs in json.loads(output.splitlines()[-1]).items():
+            found["validation"].setdefault(recipe, {})[str(seed)] = epochs
         PATH.write_text(json.dumps(found, indent=1) + "\n")
 
     with ThreadPoolExecutor(options.processes) as pool:

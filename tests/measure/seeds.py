@@ -1,8 +1,9 @@
-"""Gather runs over several seeds, and what one choice changes, into figures/seeds.json.
+"""Gather runs over several seeds from their folders into a file: means and paired differences.
 
-    python tests/measure/seeds.py outputs outputs/runs/*
+    python tests/measure/seeds.py figures/seeds.json outputs outputs/runs/*
+    python tests/measure/seeds.py figures/choices.json outputs/runs/*
 
-takes folders of runs. Runs at all-MiniLM-L6-v2's size are compared seed by seed.
+Runs at all-MiniLM-L6-v2's size that differ from the default are compared with it seed by seed.
 """
 
 import argparse
@@ -15,9 +16,8 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmark import circumstances
-from helpers import EMOTIONS, ROOT
+from helpers import EMOTIONS
 
-PATH = ROOT / "figures" / "seeds.json"
 SIZE = "all-MiniLM-L6-v2"  # at which choices are compared
 KEPT = ("accuracy", "macro_f1", "weighted_roc_auc")
 RARE = ("love", "surprise")
@@ -86,31 +86,32 @@ def entry(record):
     kept |= {"recipe": record["recipe"], "note": record["note"]}
     kept |= {name: record["environment"][name] for name in ("device", "precision")}
     kept |= {"peak_memory_bytes": record["peak_memory_bytes"]}
+    kept |= {"samples_per_second": record["training"]["train_samples_per_second"]}
     validation = {m: record["validation"][m] for m in ("accuracy", "macro_f1", "log_loss")}
     return kept | {"rows": record["rows"]["test"], "validation": validation, "test": found}
 
 
 def main():
-    """Write figures/seeds.json from the runs' folders."""
+    """Write the file from the runs' folders."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file", type=Path)
     parser.add_argument("folders", nargs="+", type=Path)
-    groups = {}
-    for folder in parser.parse_args().folders:
+    options, groups = parser.parse_args(), {}
+    for folder in options.folders:
         record = json.loads((folder / "metrics.json").read_text())
         predictions = pd.read_csv(folder / "predictions.csv")
-        groups.setdefault(group_of(record), []).append((entry(record), predictions))
+        groups.setdefault(group_of(record), {})[record["parameters"]["seed"]] = record, predictions
     found = circumstances() | {"groups": {}, "means": {}, "differences": {}}
     for name, runs in groups.items():
-        runs.sort(key=lambda pair: pair[0]["seed"])
-        found["groups"][name] = [run for run, _ in runs]
-        found["means"][name] = with_interval([table for _, table in runs])
-        assert len({run["recipe"] for run, _ in runs}) == 1, f"{name}: runs of several recipes"
-        if name.startswith(f"{SIZE}, "):
-            seeds, default = ([run["seed"] for run, _ in some] for some in (runs, groups[SIZE]))
-            assert seeds == default, f"{name}: other seeds than {SIZE}"
-            tables = ([table for _, table in some] for some in (groups[SIZE], runs))
-            found["differences"][name] = with_interval(*tables)
-    PATH.write_text(json.dumps(found, indent=1) + "\n")
+        seeds = sorted(runs)
+        recipes = {runs[seed][0]["recipe"] for seed in seeds}
+        assert len(recipes) == 1, f"{name}: runs of several recipes"
+        found["groups"][name] = [entry(runs[seed][0]) for seed in seeds]
+        found["means"][name] = with_interval([runs[seed][1] for seed in seeds])
+        if name.startswith(f"{SIZE}, "):  # on the seeds that both have
+            pairs = [(groups[SIZE][seed][1], runs[seed][1]) for seed in seeds]
+            found["differences"][name] = with_interval(*zip(*pairs, strict=True))
+    options.file.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

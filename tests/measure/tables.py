@@ -35,16 +35,31 @@ def table(head, rows):
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
-def with_interval(metrics, name, digits=3):
-    low, high = metrics["intervals"][name]
-    return f"{metrics[name]:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+def groups():
+    """The runs of each group: DistilBERT's size, then all-MiniLM-L6-v2's."""
+    return read("seeds.json")["groups"] | read("choices.json")["groups"]
+
+
+def bracketed(value, bounds, form=".3f"):
+    """A value with its interval or range in brackets."""
+    low, high = bounds
+    return f"{value:{form}} [{low:{form}}, {high:{form}}]"
+
+
+def with_interval(metrics, name):
+    return bracketed(metrics[name], metrics["intervals"][name])
+
+
+def plus_minus(values, form=".4f"):
+    """Mean and standard deviation over seeds."""
+    return f"{np.mean(values):{form}} ± {np.std(values, ddof=1):{form}}"
 
 
 def headline():
     """Three rows: the mean over our seeds, the baseline, the best published model."""
     found, baseline = read("seeds.json"), read("reference/metrics.json")["baseline"]
     ours = [
-        "{:.3f} [{:.3f}, {:.3f}]".format(score["mean"], *score["interval"])
+        bracketed(score["mean"], score["interval"])
         for score in map(found["means"][STAND_IN].get, ("accuracy", "macro_f1"))
     ]
     repository, name, accuracy, macro_f1 = PUBLISHED[-1]
@@ -98,11 +113,10 @@ def origins():
 
 def over_seeds(split, names):
     """Mean and standard deviation over seeds of a split's metrics, one row a group."""
-    rows = []
-    for name, runs in read("seeds.json")["groups"].items():
-        found = pd.DataFrame([run[split] for run in runs])
-        shown = [f"{found[m].mean():.4f} ± {found[m].std():.4f}" for m in names]
-        rows.append([name, len(runs), *shown])
+    rows = [
+        [name, len(runs), *(plus_minus([run[split][m] for run in runs]) for m in names)]
+        for name, runs in groups().items()
+    ]
     return table([split, "seeds", *(name.replace("_", " ") for name in names)], rows)
 
 
@@ -116,29 +130,41 @@ def validation():
 
 def differences():
     """What the default changes, in points, with 95% paired bootstrap intervals."""
-    rows = [
-        [f"less {name.split(', ')[1]}"]
-        + [
-            "{:+.1f} [{:+.1f}, {:+.1f}]".format(*(100 * np.array([s["mean"], *s["interval"]])))
-            for s in scores.values()
-        ]
-        for name, scores in read("seeds.json")["differences"].items()
-    ]
+    rows = []
+    for name, scores in read("choices.json")["differences"].items():
+        points = [(100 * np.array([s["mean"], *s["interval"]])) for s in scores.values()]
+        shown = [bracketed(mean, bounds, "+.1f") for mean, *bounds in points]
+        rows.append([f"less {name.split(', ')[1]}", *shown])
     head = ["default, points on test", "accuracy", "macro F1", "recall, love", "recall, surprise"]
     return table(head, rows)
 
 
-def recipes():
-    """Every recipe tried: validation metrics of the last epoch, mean ± deviation over seeds."""
-    rows = []
-    for name, runs in read("recipes.json")["validation"].items():
-        last = pd.DataFrame([epochs[-1] for epochs in runs.values()])
-        shown = [
-            f"{last[m].mean():.4f} ± {last[m].std():.4f}"
-            for m in ("accuracy", "macro_f1", "log_loss")
+def costs():
+    """Speed and memory of full training and of adapters, two runs at a time."""
+    rows = [
+        [
+            name,
+            len(runs),
+            plus_minus([run["samples_per_second"] for run in runs], ".0f"),
+            plus_minus([run["peak_memory_bytes"] / 2**30 for run in runs], ".2f"),
         ]
-        rows.append([name, len(last), *shown])
-    return table(["recipe", "seeds", "accuracy", "macro F1", "log loss"], rows)
+        for name, runs in groups().items()
+        if name == "all-MiniLM-L6-v2" or "LoRA" in name
+    ]
+    return table(["training", "runs", "texts/s", "GiB of memory"], rows)
+
+
+def recipes():
+    """Validation metrics of each recipe's last epoch and their distance from base, over seeds."""
+    found, names, rows = read("recipes.json")["validation"], ("accuracy", "macro_f1"), []
+    for name, runs in found.items():
+        last = pd.DataFrame([epochs[-1] for epochs in runs.values()])
+        less = 100 * (last - pd.DataFrame([found["base"][seed][-1] for seed in runs]))
+        shown = [plus_minus(last[m]) for m in (*names, "log_loss")]
+        shown += [plus_minus(less[m], "+.1f") if name != "base" else "" for m in names]
+        rows.append([name, len(runs), *shown])
+    head = ["recipe", "seeds", "accuracy", "macro F1", "log loss"]
+    return table([*head, "accuracy less base, points", "macro F1 less base, points"], rows)
 
 
 def soup():
@@ -160,8 +186,7 @@ def speed():
         ceiling = found["measured"][f"ceiling {DTYPES[own]} flop_per_second"]["median"]
         rate = found["measured"][f"{recipe} samples_per_second"]
         flop = found["measured"][f"{recipe} flop_per_second"]["median"]
-        low, high = rate["range"]
-        shown = [f"{rate['median']:.1f} [{low:.1f}, {high:.1f}]", f"{ceiling / 1e9:.0f}"]
+        shown = [bracketed(rate["median"], rate["range"], ".1f"), f"{ceiling / 1e9:.0f}"]
         rows.append([recipe, own, *shown, f"{flop / ceiling:.0%}"])
     head = ["recipe", "precision", "texts/s, median [range]", "ceiling, GFLOP/s"]
     return table([*head, "of the ceiling"], rows)
@@ -174,7 +199,7 @@ def ratios():
     """What was compared round by round: median and range."""
     found = read("benchmark-speed.json")["measured"]
     rows = [
-        [name, "{:.2f} [{:.2f}, {:.2f}]".format(found[name]["median"], *found[name]["range"])]
+        [name, bracketed(found[name]["median"], found[name]["range"], ".2f")]
         for name in found
         if " / " in name or "overhead" in name
     ]
