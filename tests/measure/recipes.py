@@ -4,8 +4,8 @@
     python tests/measure/recipes.py --soup outputs/runs/seed-*  # weights averaged over seeds
 
 Each recipe changes one thing of the notebook's default at all-MiniLM-L6-v2's size and runs once a
-seed in a process of one thread. Results are kept in figures/recipes.json, run by run. Augmentation
-needs WordNet's program `wn` (Debian: wordnet).
+seed in a process of one thread. Results are kept in figures/recipes.json, run by run; the default's
+own are in figures/choices.json. Augmentation needs WordNet's program `wn` (Debian: wordnet).
 """
 
 import argparse
@@ -22,6 +22,7 @@ from pathlib import Path
 
 import datasets
 import numpy as np
+import pandas as pd
 import torch
 import transformers
 from benchmark import circumstances
@@ -34,14 +35,14 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from helpers import AUDIT, LOAD, MINILM, MODEL, ROOT, TO_TRAINER, TOKENS, TRAINER, Notebook
 
 BASE = {**MINILM, "learning_rate": 2e-4, "train_batch_size": 64}
+AVERAGED = "average of the weights"
 RECIPES = {
-    "base": {},
     "2 epochs": {"num_epochs": 2},
     "no dropout": {"dropout": 0.0},
+    AVERAGED: {},
     "rare classes twice": {"copies": "same"},
     "rare classes twice, augmented": {"copies": "augmented"},
 }
-AVERAGED = "average of the weights"  # of base's own runs
 RARE = ("love", "surprise")
 PATH = ROOT / "figures" / "recipes.json"
 
@@ -107,7 +108,7 @@ class WeightAverage(transformers.TrainerCallback):
 
 
 def run(name, seed):
-    """Train one recipe with one seed; print its validation metrics after each epoch."""
+    """Train one recipe with one seed; print its validation metrics at the end."""
     changes = {**RECIPES[name]}
     copies, dropout = changes.pop("copies", None), changes.pop("dropout", None)
     notebook, folder = Notebook(), tempfile.mkdtemp()
@@ -128,13 +129,10 @@ def run(name, seed):
     trainer.remove_callback(transformers.EarlyStoppingCallback)
     trainer.add_callback(average)
     trainer.train()
-    found = {name: [log for log in trainer.state.log_history if "eval_macro_f1" in log]}
-    if name == "base":
+    if name == AVERAGED:
         average.replace(trainer.model)
-        found[AVERAGED] = [trainer.evaluate()]
-    names = ("accuracy", "macro_f1", "log_loss")
-    kept = {r: [{n: e[f"eval_{n}"] for n in names} for e in logs] for r, logs in found.items()}
-    print(json.dumps(kept))
+    found = trainer.evaluate()
+    print(json.dumps({n: found[f"eval_{n}"] for n in ("accuracy", "macro_f1", "log_loss")}))
 
 
 def soup(folders):
@@ -189,8 +187,8 @@ def main():
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         options = {"capture_output": True, "text": True, "check": True, "env": environment}
         output = subprocess.run(command, **options).stdout
-        for recipe, epochs in json.loads(output.splitlines()[-1]).items():
-            found["validation"].setdefault(recipe, {})[str(seed)] = epochs
+        metrics = json.loads(output.splitlines()[-1])
+        found["validation"].setdefault(name, {})[str(seed)] = metrics
         PATH.write_text(json.dumps(found, indent=1) + "\n")
 
     with ThreadPoolExecutor(options.processes) as pool:
@@ -199,9 +197,8 @@ def main():
         for result in [pool.submit(start, *pair) for pair in runs]:
             result.result()
     for name, seeds in found["validation"].items():
-        last = [epochs[-1] for epochs in seeds.values()]
-        means = {key: round(float(np.mean([e[key] for e in last])), 4) for key in last[0]}
-        print(f"{name}: {means}, {len(last)} seeds")
+        means = pd.DataFrame(seeds).mean(axis=1).round(4).to_dict()
+        print(f"{name}: {means}, {len(seeds)} seeds")
 
 
 if __name__ == "__main__":

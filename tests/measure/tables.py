@@ -139,32 +139,19 @@ def differences():
     return table(head, rows)
 
 
-def costs():
-    """Speed and memory of full training and of adapters, two runs at a time."""
-    rows = [
-        [
-            name,
-            len(runs),
-            plus_minus([run["samples_per_second"] for run in runs], ".0f"),
-            plus_minus([run["peak_memory_bytes"] / 2**30 for run in runs], ".2f"),
-        ]
-        for name, runs in groups().items()
-        if name == "all-MiniLM-L6-v2" or "LoRA" in name
-    ]
-    return table(["training", "runs", "texts/s", "GiB of memory"], rows)
-
-
 def recipes():
-    """Validation metrics of each recipe's last epoch and their distance from base, over seeds."""
-    found, names, rows = read("recipes.json")["validation"], ("accuracy", "macro_f1"), []
-    for name, runs in found.items():
-        last = pd.DataFrame([epochs[-1] for epochs in runs.values()])
-        less = 100 * (last - pd.DataFrame([found["base"][seed][-1] for seed in runs]))
-        shown = [plus_minus(last[m]) for m in (*names, "log_loss")]
-        shown += [plus_minus(less[m], "+.1f") if name != "base" else "" for m in names]
-        rows.append([name, len(runs), *shown])
-    head = ["recipe", "seeds", "accuracy", "macro F1", "log loss"]
-    return table([*head, "accuracy less base, points", "macro F1 less base, points"], rows)
+    """Validation metrics of each recipe, and their distance from the default's, over seeds."""
+    names = ("accuracy", "macro_f1", "log_loss")
+    default = {run["seed"]: run["validation"] for run in groups()["all-MiniLM-L6-v2"]}
+    rows = []
+    for name, runs in read("recipes.json")["validation"].items():
+        found = pd.DataFrame([runs[str(seed)] for seed in default])
+        less = 100 * (found - pd.DataFrame(default.values()))
+        shown = [plus_minus(found[m]) for m in names]
+        shown += [plus_minus(less[m], "+.1f") for m in names[:2]]
+        rows.append([name, len(found), *shown])
+    head = ["validation", "seeds", *names, "accuracy less default's", "macro F1 less default's"]
+    return table([name.replace("_", " ") for name in head], rows)
 
 
 def soup():
