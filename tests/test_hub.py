@@ -61,6 +61,7 @@ def test_hub_gone_after_the_data(real_data, setup, tmp_path):
     snapshot_download("dair-ai/emotion", repo_type="dataset", **pinned)
     loaded = load_data(tmp_path, **NO_HUB)
     assert "is_sample: True" in loaded.stdout and "tests/sample" in loaded.stdout
+    assert DATASET_SHA256 not in loaded.stdout
 
 
 def test_hub_that_never_answers(tmp_path):
