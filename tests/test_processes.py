@@ -23,7 +23,7 @@ def main(folder):
 
     notebook = Notebook()
     cells = made_up_cells(notebook, notebook.run(*SETUP, *CHECK))
-    change = one_step(notebook, cells, folder)
+    change = one_step(notebook, cells, folder, batch=16)  # half of the rows
     if cells["main_process"]:
         torch.save(change, folder / "change.pt")
     if cells["processes"] > 1:
