@@ -52,7 +52,7 @@ def with_interval(metrics, name):
 
 def plus_minus(values, form=".4f"):
     """Mean and standard deviation over seeds."""
-    return f"{np.mean(values):{form}} ± {np.std(values, ddof=1):{form}}"
+    return f"{np.mean(values):{form}} ± {np.std(values, ddof=1):{form.lstrip('+')}}"
 
 
 def headline():
