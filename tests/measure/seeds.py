@@ -86,7 +86,6 @@ def entry(record):
     kept |= {"recipe": record["recipe"], "note": record["note"]}
     kept |= {name: record["environment"][name] for name in ("device", "precision")}
     kept |= {"peak_memory_bytes": record["peak_memory_bytes"]}
-    kept |= {"samples_per_second": record["training"]["train_samples_per_second"]}
     validation = {m: record["validation"][m] for m in ("accuracy", "macro_f1", "log_loss")}
     return kept | {"rows": record["rows"]["test"], "validation": validation, "test": found}
 
