@@ -40,6 +40,8 @@ def test_running_time_in_the_title(record, notebook):
     ratio = tables.read("benchmark-speed.json")["measured"]["notebook / notebook in fp32"]["median"]
     title = notebook.cells["title"].source
     assert f"about {minutes} minutes" in title and f"about {ratio:.0f} times as long" in title
+    ceiling = tables.read("seeds.json")["ceiling_flop_per_second"] / 1e9
+    assert f"about {round(ceiling, -1):.0f} GFLOP/s" in title
 
 
 def test_reference_wandb_record_is_of_the_same_run(record, wandb_folder):

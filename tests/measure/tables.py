@@ -88,10 +88,11 @@ def reference():
 
 
 def circumstances():
-    """Time, memory and speed of the reference run."""
+    """Time, memory and speed of the reference run, with its machine's ceiling."""
     record = read("reference/metrics.json")
+    ceiling = read("seeds.json")["ceiling_flop_per_second"]  # of the same sitting
     row = [
-        record["environment"]["device"],
+        f"{record['environment']['device']}, {ceiling / 1e9:.0f} GFLOP/s",
         record["environment"]["precision"],
         f"{record['seconds'] / 60:.0f}",
         f"{record['peak_memory_bytes'] / 2**30:.1f}",
@@ -200,6 +201,15 @@ def growth():
         for run in read("benchmark-growth.json")["runs"]
     ]
     return table(["rows", "seconds", "GiB"], rows)
+
+
+def start():
+    """Seconds from the papermill command to the start of training."""
+    rows = [
+        [name, bracketed(found["median"], found["range"], ".1f")]
+        for name, found in read("benchmark-start.json")["measured"].items()
+    ]
+    return table(["with warm caches", "median [range]"], rows)
 
 
 def published():
