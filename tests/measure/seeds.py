@@ -107,7 +107,8 @@ def main():
         assert len(recipes) == 1, f"{name}: runs of several recipes"
         found["groups"][name] = [entry(runs[seed][0]) for seed in seeds]
         found["means"][name] = with_interval([runs[seed][1] for seed in seeds])
-        if name.startswith(f"{SIZE}, "):  # on the seeds that both have
+        if name.startswith(f"{SIZE}, "):
+            assert seeds == sorted(groups[SIZE]), f"{name}: other seeds than {SIZE}"
             pairs = [(groups[SIZE][seed][1], runs[seed][1]) for seed in seeds]
             found["differences"][name] = with_interval(*zip(*pairs, strict=True))
     options.file.write_text(json.dumps(found, indent=1) + "\n")

@@ -133,7 +133,7 @@ def differences():
     """What the default changes, in points, with 95% paired bootstrap intervals."""
     rows = []
     for name, scores in read("choices.json")["differences"].items():
-        points = [(100 * np.array([s["mean"], *s["interval"]])) for s in scores.values()]
+        points = [100 * np.array([s["mean"], *s["interval"]]) for s in scores.values()]
         shown = [bracketed(mean, bounds, "+.1f") for mean, *bounds in points]
         rows.append([f"less {name.split(', ')[1]}", *shown])
     head = ["default, points on test", "accuracy", "macro F1", "recall, love", "recall, surprise"]
