@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import types
 
 import pytest
 import yaml
@@ -16,21 +17,26 @@ def start(notebook, setup, monkeypatch, tmp_path):
 
     import wandb
 
-    def start(key=False, answers=True, **environment):
+    def start(key=False, answers=("init", "log_artifact"), **environment):
         monkeypatch.delenv("WANDB_MODE", raising=False)
         monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path))
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         asked = []
 
+        def ask(call):
+            if call not in answers and asked[-1] is None:
+                raise wandb.errors.CommError("the server does not answer")
+
         def init(settings, mode=None):
             asked.append(mode)
-            if not answers and mode is None:
-                raise wandb.errors.CommError("the server does not answer")
+            ask("init")
+            return types.SimpleNamespace(log_artifact=lambda _: ask("log_artifact"))
 
         monkeypatch.setattr(wandb, "init", init)
         monkeypatch.setattr(wandb, "login", lambda **_: key)
-        notebook.run("start-run", **setup, wandb=wandb, tempfile=tempfile)["start_run"]()
+        start_run = notebook.run("start-run", **setup, wandb=wandb, tempfile=tempfile)["start_run"]
+        start_run(artifact=None)
         return asked
 
     return start
@@ -39,8 +45,9 @@ def start(notebook, setup, monkeypatch, tmp_path):
 def test_mode(start, capsys):
     assert start() == ["offline"], "without a key"
     assert start(key=True) == [None], "with a key, W&B's default, online"
-    assert start(key=True, answers=False) == [None, "offline"]
-    assert "does not answer" in capsys.readouterr().out
+    for answers in ((), ("init",)):
+        assert start(key=True, answers=answers) == [None, "offline"]
+        assert "does not answer" in capsys.readouterr().out
     for mode in ("offline", "disabled", "online"):
         assert start(WANDB_MODE=mode) == start(key=True, WANDB_MODE=mode) == [None], "obeyed"
 
@@ -76,12 +83,18 @@ def test_online_run_arrives(online, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "server", [{"WANDB_REFUSE_KEY": "1"}, {"WANDB_DOWN": "1,21"}, {"WANDB_FAIL": "3"}]
+    "server, mode",
+    [
+        ({"WANDB_REFUSE_KEY": "1"}, "offline"),
+        ({"WANDB_DOWN": "0,30"}, "offline"),  # no answer to the call after init
+        ({"WANDB_DOWN": "3,23"}, "either"),  # the training waits for nothing
+        ({"WANDB_FAIL": "3"}, "either"),
+    ],
 )
 @pytest.mark.slow
-def test_run_ends_whatever_the_server_does(online, server):
+def test_run_ends_whatever_the_server_does(online, server, mode):
     finished, _ = online(server=server)
-    if "WANDB_REFUSE_KEY" in server:
+    if mode == "offline":
         assert "recorded offline instead" in outputs(finished.notebook)
 
 
