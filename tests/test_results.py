@@ -58,14 +58,15 @@ def test_no_row_of_the_data_set_is_committed(wandb_folder):
     assert files and not [file for file in files if b"i feel" in file.read_bytes()]
 
 
-def test_sentences_on_class_weights():
-    """Log loss, recall of the rare classes, and ties in accuracy and macro F1."""
+def test_sentences_on_class_weights_and_adapters(notebook):
+    """Log loss, recall on the rare classes, and ties in accuracy and macro F1."""
     runs, differences = tables.groups(), tables.read("choices.json")["differences"]
     groups = [f"all-MiniLM-L6-v2, weights {name}" for name in ("balanced", "none")]
     default, balanced = (
         pd.DataFrame([run["validation"] for run in runs[name]])
         for name in ("all-MiniLM-L6-v2", groups[0])
     )
+    assert len(default) == 5 and "five seeds" in notebook.cells["tokens-text"].source
     less = default - balanced
     assert less["log_loss"].max() < 0
     for name in ("accuracy", "macro_f1"):
@@ -74,9 +75,11 @@ def test_sentences_on_class_weights():
         for name in ("accuracy", "macro_f1"):
             low, high = scores[name]["interval"]
             assert low < 0 < high, "a tie on test"
-    assert differences[groups[0]]["recall_surprise"]["interval"][1] < 0
     for name in ("recall_love", "recall_surprise"):
+        assert differences[groups[0]][name]["interval"][1] < 0
         assert differences[groups[1]][name]["interval"][0] > 0
+    lora = differences["all-MiniLM-L6-v2, LoRA rank 16"]
+    assert lora["recall_surprise"]["interval"][1] < 0
 
 
 def test_a_run_changes_no_tracked_file():

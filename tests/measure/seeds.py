@@ -99,7 +99,9 @@ def main():
     for folder in options.folders:
         record = json.loads((folder / "metrics.json").read_text())
         predictions = pd.read_csv(folder / "predictions.csv")
-        groups.setdefault(group_of(record), {})[record["parameters"]["seed"]] = record, predictions
+        runs, seed = groups.setdefault(group_of(record), {}), record["parameters"]["seed"]
+        assert seed not in runs, f"{folder}: seed {seed} once more"
+        runs[seed] = record, predictions
     found = circumstances() | {"groups": {}, "means": {}, "differences": {}}
     for name, runs in groups.items():
         seeds = sorted(runs)

@@ -134,7 +134,7 @@ def differences():
     rows = []
     for name, scores in read("choices.json")["differences"].items():
         points = [100 * np.array([s["mean"], *s["interval"]]) for s in scores.values()]
-        shown = [bracketed(mean, bounds, "+.1f") for mean, *bounds in points]
+        shown = [bracketed(mean, bounds, "+z.1f") for mean, *bounds in points]
         rows.append([f"less {name.split(', ')[1]}", *shown])
     head = ["default, points on test", "accuracy", "macro F1", "recall, love", "recall, surprise"]
     return table(head, rows)
@@ -146,8 +146,8 @@ def recipes():
     default = {run["seed"]: run["validation"] for run in groups()["all-MiniLM-L6-v2"]}
     rows = []
     for name, runs in read("recipes.json")["validation"].items():
-        found = pd.DataFrame([runs[str(seed)] for seed in default])
-        less = 100 * (found - pd.DataFrame(default.values()))
+        found = pd.DataFrame(runs.values())
+        less = 100 * (found - pd.DataFrame([default[int(seed)] for seed in runs]))
         shown = [plus_minus(found[m]) for m in names]
         shown += [plus_minus(less[m], "+.1f") for m in names[:2]]
         rows.append([name, len(found), *shown])
