@@ -82,6 +82,14 @@ def test_sentences_on_class_weights_and_adapters(notebook):
     assert lora["recall_surprise"]["interval"][1] < 0
 
 
+def test_no_recipe_beats_the_default():
+    default = {run["seed"]: run["validation"] for run in tables.groups()["all-MiniLM-L6-v2"]}
+    for name, runs in tables.read("recipes.json")["validation"].items():
+        for metric in ("accuracy", "macro_f1"):
+            less = pd.Series([run[metric] - default[int(s)][metric] for s, run in runs.items()])
+            assert less.mean() < less.std(), name
+
+
 def test_a_run_changes_no_tracked_file():
     """Git ignores what README's commands write, in the folders that it names."""
     left = ["outputs/metrics.json", "outputs/checkpoints/a/b", "run.ipynb", "run.py"]

@@ -149,7 +149,7 @@ def recipes():
         found = pd.DataFrame(runs.values())
         less = 100 * (found - pd.DataFrame([default[int(seed)] for seed in runs]))
         shown = [plus_minus(found[m]) for m in names]
-        shown += [plus_minus(less[m], "+.1f") for m in names[:2]]
+        shown += [plus_minus(less[m], "+z.1f") for m in names[:2]]
         rows.append([name, len(found), *shown])
     head = ["validation", "seeds", *names, "accuracy less default's", "macro F1 less default's"]
     return table([name.replace("_", " ") for name in head], rows)
