@@ -140,14 +140,17 @@ def differences():
     return table(head, rows)
 
 
+def less_default(runs):
+    """A recipe's validation metrics minus the default's, one row a seed."""
+    default = {run["seed"]: run["validation"] for run in groups()["all-MiniLM-L6-v2"]}
+    return pd.DataFrame(runs.values()) - pd.DataFrame([default[int(seed)] for seed in runs])
+
+
 def recipes():
     """Validation metrics of each recipe, and their distance from the default's, over seeds."""
-    names = ("accuracy", "macro_f1", "log_loss")
-    default = {run["seed"]: run["validation"] for run in groups()["all-MiniLM-L6-v2"]}
-    rows = []
+    names, rows = ("accuracy", "macro_f1", "log_loss"), []
     for name, runs in read("recipes.json")["validation"].items():
-        found = pd.DataFrame(runs.values())
-        less = 100 * (found - pd.DataFrame([default[int(seed)] for seed in runs]))
+        found, less = pd.DataFrame(runs.values()), 100 * less_default(runs)
         shown = [plus_minus(found[m]) for m in names]
         shown += [plus_minus(less[m], "+z.1f") for m in names[:2]]
         rows.append([name, len(found), *shown])
