@@ -87,7 +87,7 @@ def test_online_run_arrives(online, tmp_path):
     [
         ({"WANDB_REFUSE_KEY": "1"}, "offline"),
         ({"WANDB_DOWN": "0,30"}, "offline"),  # no answer to the call after init
-        ({"WANDB_DOWN": "3,23"}, "either"),  # the training waits for nothing
+        ({"WANDB_DOWN": "3,23"}, "either"),  # while it trains
         ({"WANDB_FAIL": "3"}, "either"),
     ],
 )
