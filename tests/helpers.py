@@ -1,6 +1,7 @@
 """How tests and measuring scripts reach the notebook: through its own cells, never a copy."""
 
 import json
+import linecache
 import os
 import re
 import subprocess
@@ -21,37 +22,33 @@ MINILM = {
 }
 EMOTIONS = ["sadness", "joy", "love", "anger", "fear", "surprise"]
 
-# Ids of cells, in the notebook's order.
-SETUP = ["colab", "imports", "quiet", "parameters", "parameter-types"]
-CHECK = ["check-parameters"]
-LOAD = ["fetch", "sources", "load", "check-data", "prepare", "classes"]
-AUDIT = ["counts", "provenance", "keep-figure", "contradictions", "leaks", "drop", "subset"]
-TOKENS = ["class-weights", "tokenizer", "tokenise"]
-MODEL = ["model", "adapters", "apply-adapters"]
-TRAINER = ["precision", "trainer-class", "label-metrics", "arguments", "training-arguments"]
-TRAINER += ["trainer"]
-METRICS = ["label-metrics", "probability-metrics", "intervals"]
-TO_TRAINER = [*LOAD, *AUDIT, *TOKENS, *MODEL, *TRAINER]
-
-
 class Notebook:
-    """The committed notebook and its cells by id."""
+    """The committed notebook and its code cells by id."""
 
     def __init__(self):
         self.content = nbformat.read(NOTEBOOK, as_version=4)
-        self.cells = {cell.id: cell for cell in self.content.cells}
+        self.cells = {cell.id: cell for cell in self.content.cells if cell.cell_type == "code"}
 
     def run(self, *ids, **variables):
         """Execute the cells of these ids, given variables; return the namespace they leave."""
-        namespace = {"__name__": "__main__", "In": ["the cells"], **variables}
+        namespace = {"__name__": "__main__", "In": [self.cells["parameters"].source], **variables}
         namespace.setdefault("display", lambda *_: None)
         for id in ids:
-            exec(compile(self.cells[id].source, f"<cell {id}>", "exec"), namespace)
+            source, name = self.cells[id].source, f"<cell {id}>"
+            linecache.cache[name] = (len(source), None, source.splitlines(True), name)
+            exec(compile(source, name, "exec"), namespace)
         return namespace
 
-    def up_to(self, *ids, **parameters):
-        """Execute the setup with parameters replaced, as papermill does, and then these cells."""
-        return self.run(*CHECK, *ids, **{**self.run(*SETUP), **parameters})
+    def between(self, first, last, *skipped):
+        """Return the ids of the code cells from first to last, except skipped."""
+        ids = list(self.cells)
+        return [id for id in ids[ids.index(first) : ids.index(last) + 1] if id not in skipped]
+
+    def up_to(self, last, *skipped, **parameters):
+        """Execute all cells up to last with parameters replaced, as papermill does."""
+        ids = self.between("hosted", last, *skipped)
+        cut = ids.index("parameters") + 1
+        return self.run(*ids[cut:], **{**self.run(*ids[:cut]), **parameters})
 
 
 def clean_environment(folder, environment):
