@@ -1,103 +1,150 @@
 """Other models than DistilBERT: tiny ones of each architecture, untrained, through the cells."""
 
-from types import SimpleNamespace
+import json
 
-import datasets
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 import transformers
-from helpers import MODEL, TOKENS, TRAINER
 
-SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+SIZES = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 SIZES |= {"intermediate_size": 64, "vocab_size": 30522, "pad_token_id": 0}
-ENCODERS = {
-    "bert": SIZES,
+BART = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "vocab_size": 30522}
+BART |= {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 32}
+BART |= {"decoder_ffn_dim": 32, "pad_token_id": 0, "eos_token_id": 102, "bos_token_id": 101}
+DISTILBERT = {"dim": 64, "n_layers": 2, "n_heads": 2, "hidden_dim": 64, "vocab_size": 30522}
+GPT_NEOX = {**SIZES, "pad_token_id": None}
+MODELS = {
+    "distilbert": DISTILBERT,
     "roberta": {**SIZES, "type_vocab_size": 2},
     "modernbert": {**SIZES, "cls_token_id": 101, "sep_token_id": 102},
     "deberta-v2": SIZES,
-    "electra": {**SIZES, "embedding_size": 32},
-    "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64, "vocab_size": 30522},
+    "bart": BART,
+    "gpt_neox": GPT_NEOX,
+    "llama": GPT_NEOX,
 }
-DECODERS = {kind: {**SIZES, "pad_token_id": None} for kind in ("gpt_neox", "llama", "qwen3")}
-DECODERS["qwen3"] |= {"head_dim": 16, "num_key_value_heads": 2}
-TEXTS = ["so glad", "so sad today", "what a lovely surprise"] * 8
+ADAPTERS = {"lora_rank": 2, "learning_rate": 1e-2}
+TEXTS = [f"{'so glad' if number % 2 else 'so sad'} today {number}" for number in range(60)]
 
 
 @pytest.fixture
-def prepared(setup, tmp_path, minilm_folder):
-    """The variables that the model's cells need, with a saved untrained model of a type.
+def pretrained(tmp_path, minilm_folder):
+    """Save an untrained model of a type, and MiniLM's tokenizer with it; return the folder.
 
     Decoders are saved as many are: in half precision, their tokenizer without a padding token.
     """
 
-    def prepared(kind, config):
+    def pretrained(kind, config, auto=transformers.AutoModel, tokenizer=True):
         torch.manual_seed(0)
         folder = tmp_path / "pretrained"
-        dtype = torch.float16 if kind in DECODERS else torch.float32
+        decoder = config["pad_token_id"] is None if "pad_token_id" in config else False
         config = transformers.AutoConfig.for_model(kind, **config)
-        transformers.AutoModel.from_config(config, dtype=dtype).save_pretrained(folder)
-        tokenizer = transformers.AutoTokenizer.from_pretrained(minilm_folder)
-        if kind in DECODERS:
-            tokenizer.pad_token, tokenizer.eos_token = None, "[SEP]"
-        tokenizer.save_pretrained(folder)
-        split = datasets.Dataset.from_dict({"text": TEXTS, "label": [1, 0, 1] * 8})
-        given = {"dataset": datasets.DatasetDict(train=split, validation=split)}
-        given |= {"class_names": ["sad", "glad"], "model_folder": folder, "num_epochs": 1}
-        given["sources"] = {"model_name": kind}
-        return setup | given | {"train_batch_size": 8, "learning_rate": 1e-2}
+        model = auto.from_config(config, dtype=torch.float16 if decoder else torch.float32)
+        model.save_pretrained(folder)
+        if tokenizer:
+            tokenizer = transformers.AutoTokenizer.from_pretrained(minilm_folder)
+            if decoder:
+                tokenizer.pad_token, tokenizer.eos_token = None, "[SEP]"
+            tokenizer.save_pretrained(folder)
+        return folder
 
-    return prepared
+    return pretrained
 
 
-@pytest.mark.parametrize("lora_rank", [0, 2])
-@pytest.mark.parametrize("kind", [*ENCODERS, *DECODERS])
-def test_trains_saves_and_answers(notebook, prepared, tmp_path, kind, lora_rank):
-    """Training changes the weights; pipeline() loads what is saved, and padding changes nothing."""
-    given = prepared(kind, (ENCODERS | DECODERS)[kind]) | {"lora_rank": lora_rank}
-    cells = notebook.run(*TOKENS, *MODEL, *TRAINER[:-1], **given) | {"precision": "fp32"}
-    vars(cells["training_arguments"]).update(output_dir=str(tmp_path / "out"), report_to=[])
-    cells["training_arguments"].bf16 = False
-    trainer = notebook.run("trainer", **cells)["trainer"]
-    before = [weights.detach().clone() for weights in trainer.model.parameters()]
-    trainer.train()
-    pairs = zip(before, trainer.model.parameters(), strict=True)
-    changed = [(after - before).abs().max() > 0 for before, after in pairs]
-    assert any(changed) and (not all(changed) if lora_rank else all(changed))
+@pytest.fixture
+def run(notebook, tmp_path, monkeypatch):
+    """Run the notebook's cells up to one, on sixty texts of two classes."""
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    texts = pd.DataFrame({"text": TEXTS, "label": ["sad", "glad"] * 30})
+    texts.to_csv(tmp_path / "texts.csv", index=False)
 
-    notebook.run("merge", trainer=trainer, lora_rank=lora_rank)
-    for part in (trainer.model, cells["tokenizer"]):
-        part.save_pretrained(tmp_path / "saved")
-    classify = transformers.pipeline("text-classification", str(tmp_path / "saved"))
-    alone, padded = (classify(TEXTS[:3], batch_size=size) for size in (1, 3))
-    assert {answer["label"] for answer in padded} <= {*cells["class_names"]}
-    for one, other in zip(alone, padded, strict=True):
-        assert one["score"] == pytest.approx(other["score"], abs=1e-5)
+    def run(folder, last="longest", **parameters):
+        given = {"dataset_name": str(tmp_path / "texts.csv"), "model_name": str(folder)}
+        given |= {"output_dir": str(tmp_path / "out"), "figures_dir": str(tmp_path / "figures")}
+        given |= {"train_batch_size": 8, "learning_rate": 1e-2, "num_epochs": 1}
+        return notebook.up_to(last, "distribution", "lengths-plot", **given | parameters)
+
+    return run
 
 
-def test_weights_larger_than_memory(notebook, setup, minilm_folder, monkeypatch, capsys):
-    files = [minilm_folder / "model.safetensors"]
-    notebook.run("memory", **setup, weight_files=files)
-    assert not capsys.readouterr().out
-    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=1))
-    notebook.run("memory", **setup, weight_files=files)
-    assert "WARNING" in capsys.readouterr().out
+def check_saved_model(cells, folder):
+    """pipeline() loads what is saved and gives the predictions, to 1e-4, alone and in batches."""
+    predictions = pd.read_csv(folder / "out" / "predictions.csv")
+    classify = transformers.pipeline("text-classification", str(folder / "out" / "model"), top_k=None)
+    for size in (1, 3):
+        answers = classify(predictions["text"].tolist(), batch_size=size)
+        table = pd.DataFrame([{a["label"]: a["score"] for a in answer} for answer in answers])
+        np.testing.assert_allclose(table[["glad", "sad"]], predictions[["glad", "sad"]], atol=1e-4)
+    assert cells["model"].config.problem_type == "single_label_classification"
 
 
-def test_pickled_weights_are_refused(notebook, prepared):
-    given = prepared("bert", SIZES)
-    (given["model_folder"] / "model.safetensors").rename(given["model_folder"] / "model.bin")
-    state = {"weight": torch.zeros(1)}
-    torch.save(state, given["model_folder"] / "pytorch_model.bin")
-    with pytest.raises(OSError, match="safetensors"):
-        notebook.run("tokenizer", "model", **given)
+CASES = [(kind, {}) for kind in MODELS] + [("distilbert", ADAPTERS), ("llama", ADAPTERS)]
+CASES += [(k, {**ADAPTERS, "load_in_4bit": True, "num_epochs": 2}) for k in ("distilbert", "gpt_neox")]
 
 
-def test_code_of_a_model_is_not_run(notebook, prepared, tmp_path):
-    given = prepared("bert", SIZES)
-    config = given["model_folder"] / "config.json"
+@pytest.mark.parametrize(("kind", "parameters"), CASES)
+def test_trains_saves_and_answers(run, pretrained, tmp_path, kind, parameters):
+    """Training changes the weights that it should; the saved model is an ordinary one."""
+    folder = pretrained(kind, MODELS[kind])
+    before = {k: v.clone() for k, v in run(folder, "model")["model"].state_dict().items()}
+    cells = run(folder, "predictions", **parameters)
+    after = {name: weights.cpu() for name, weights in cells["model"].state_dict().items()}
+    changed = {name for name in before if not torch.equal(before[name].cpu(), after[name])}
+    embeddings = {name for name in before if "embed" in name}
+    assert not changed & embeddings if parameters else changed == {*before}
+    assert changed, "the head at least"
+    check_saved_model(cells, tmp_path)
+    config = json.loads((tmp_path / "out" / "model" / "config.json").read_text())
+    assert "quantization_config" not in config
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_former_head_is_left_out(run, pretrained, classes):
+    """A fine-tuned checkpoint gets a new head, the one that its seed gives to any weights."""
+    auto, many = transformers.AutoModelForSequenceClassification, {**SIZES, "num_labels": classes}
+    many |= {"problem_type": "multi_label_classification"}
+    heads = []
+    for folder in (pretrained("bert", many, auto), pretrained("bert", SIZES)):
+        model = run(folder)["model"]
+        heads.append(model.classifier.weight)
+        assert model.config.problem_type == "single_label_classification"
+    assert torch.equal(*heads)
+
+
+def test_weights_without_tokenizer(run, pretrained):
+    """transformers makes a tokenizer that knows no word."""
+    with pytest.raises(ValueError, match="model_name = .*unknown to the tokenizer.*"):
+        run(pretrained("bert", SIZES, tokenizer=False))
+
+
+def test_longer_than_the_model_can_read(run, pretrained):
+    folder = pretrained("roberta", {**SIZES, "max_position_embeddings": 6})
+    with pytest.raises(ValueError, match="model_name = .*max_length = 128: .*smaller max_length"):
+        run(folder)
+    run(pretrained("roberta", {**SIZES, "max_position_embeddings": 600}), max_length=590)
+
+
+def test_not_a_classifier(run, pretrained):
+    folder = pretrained("vit", {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2})
+    with pytest.raises(ValueError, match="(?s)model_name = .*Choose"):
+        run(folder)
+
+
+def test_pickled_weights_are_refused(run, pretrained):
+    folder = pretrained("bert", SIZES)
+    (folder / "model.safetensors").unlink()
+    torch.save({"weight": torch.zeros(1)}, folder / "pytorch_model.bin")
+    with pytest.raises(ValueError, match="model_name = .*safetensors.*save_pretrained"):
+        run(folder)
+
+
+def test_code_of_a_model_is_not_run(run, pretrained, tmp_path):
+    folder = pretrained("bert", SIZES)
+    config = folder / "config.json"
     remote = '"auto_map": {"AutoConfig": "mine.Mine"}, "model_type": "mine"'
     config.write_text(config.read_text().replace('"model_type": "bert"', remote))
-    (given["model_folder"] / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
-    with pytest.raises(ValueError, match="trust_remote_code"):
-        notebook.run("model", **given)
+    (folder / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    with pytest.raises(ValueError, match="(?s)model_name = .*trust_remote_code"):
+        run(folder)
     assert not (tmp_path / "ran").exists()

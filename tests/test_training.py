@@ -2,11 +2,11 @@
 
 import datasets
 import numpy as np
+import pandas as pd
 import pytest
 import tokenizers
 import torch
 import transformers
-from helpers import TRAINER
 from sklearn.utils.class_weight import compute_class_weight
 
 LABELS = np.repeat([0, 1, 2], [20, 9, 3])
@@ -19,10 +19,12 @@ def cells(notebook, setup):
 
 
 def made_up_cells(notebook, setup):
-    """Everything up to the trainer's class, on a made-up data set of three classes."""
-    made_up = {"dataset": {"train": {"label": LABELS.tolist()}}, "class_names": NAMES}
-    made_up |= {"precision": "fp32", "torch": torch, "is_sample": False, "trainer": None}
-    return notebook.run("class-weights", *TRAINER[1:3], **{**setup, **made_up})
+    """The cells of loss, trainer and arguments, on a made-up data set of three classes."""
+    rows = pd.DataFrame({"label": LABELS, "class": np.array(NAMES)[LABELS]})
+    made_up = {"splits": {"train": rows}, "class_names": NAMES, "is_sample": False, "terminal": None}
+    cells = notebook.run("class-weights", "devices", "label-metrics", **{**setup, **made_up})
+    cells |= {"precision": "fp32", "device": None}
+    return notebook.run("weighted-loss", "trainer-class", **cells)
 
 
 def weights_of(notebook, cells, weighting):
@@ -51,15 +53,16 @@ def notebook_trainer(notebook, cells, folder, changes=(), **parameters):
         "tokenised": {"train": token_rows(np.tile(LABELS, 8)), "validation": token_rows(seed=1)},
         "tokenizer": transformers.PreTrainedTokenizerFast(None, tokenizer_object=no_words),
         "model": transformers.BertForSequenceClassification(config),
+        "checkpoint_folder": folder / "checkpoints",
         "train_batch_size": 8,
         "num_epochs": 6,
         **parameters,
     }
     made_up["tokenizer"].pad_token = "[PAD]"
-    left = notebook.run("arguments", "training-arguments", **{**cells, **made_up})
-    changes = {"output_dir": str(folder / "checkpoints"), "report_to": [], **dict(changes)}
-    vars(left["training_arguments"]).update(changes, disable_tqdm=True)
-    return notebook.run("trainer", **left)["trainer"]
+    left = notebook.run("weighted-loss", "recipe", "schedule", **{**cells, **made_up})
+    left["schedule"] |= {"report_to": [], "disable_tqdm": True, **dict(changes)}
+    left["recipe"] = {k: v for k, v in left["recipe"].items() if k not in dict(changes)}
+    return notebook.run("training-arguments", "trainer", **left)["trainer"]
 
 
 def one_step(notebook, cells, folder, batch=32, **changes):
@@ -129,14 +132,14 @@ def test_batches_are_padded_to_their_own_longest_text(trainer):
     assert np.mean([1 - mask.mean() for mask in masks]) < 0.2
 
 
-def test_validation_loss_is_the_weighted_one(trainer):
+def test_validation_loss_is_the_weighted_one(trainer, cells):
     with torch.no_grad():
         trainer.model.classifier.bias.copy_(torch.tensor([2.0, 0.0, -2.0]))
     output = trainer.predict(trainer.eval_dataset)
     logits, labels = torch.tensor(output.predictions), torch.tensor(output.label_ids)
     assert labels.tolist() == trainer.eval_dataset["labels"][:], "in the order of its rows"
     each = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
-    weighted = (each * trainer.class_weights[labels]).mean().item()
+    weighted = (each * torch.tensor(cells["class_weights"])[labels]).mean().item()
     assert output.metrics["test_loss"] == pytest.approx(weighted, rel=1e-4)
     assert output.metrics["test_loss"] != pytest.approx(each.mean().item(), rel=1e-2)
 
@@ -192,14 +195,35 @@ def test_training_twice_gives_the_same_weights(notebook, cells, tmp_path):
     assert not torch.equal(weights["bf16"][0], weights["fp32"][0])
 
 
-def test_bfloat16_where_the_hardware_is_fast_at_it(notebook, setup, monkeypatch):
-    def chosen(gpu, gpu_bf16, **cpu):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+def test_precision_for_which_the_hardware_has_units(notebook, setup, monkeypatch):
+    def chosen(gpu=None, gpu_bf16=False, **cpu):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu is not None)
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: gpu_bf16)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: gpu)
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: cpu)
         return notebook.run("precision", **setup)["precision"]
 
-    assert chosen(True, True) == chosen(False, False, amx_bf16=True) == "bf16"
-    assert chosen(False, False, avx512_bf16=True) == "bf16"
-    assert chosen(True, False, avx512_bf16=True) == chosen(False, False) == "fp32"
-    assert chosen(False, False, avx512_f=True, avx512_bf16=False) == "fp32"
+    assert chosen((8, 0), True) == chosen(amx_bf16=True) == chosen(avx512_bf16=True) == "bf16"
+    assert chosen((7, 5), avx512_bf16=True) == chosen((7, 0)) == "fp16", "a T4, a V100"
+    assert chosen((6, 1)) == chosen() == chosen(avx512_f=True, avx512_bf16=False) == "fp32"
+    monkeypatch.delattr(torch.cpu, "get_capabilities")  # torch 2.9 does not have it
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert notebook.run("precision", **setup)["precision"] == "fp32"
+    recipe = notebook.run("recipe", **setup, precision="fp16", processes=1)["recipe"]
+    assert recipe["fp16"] and not recipe["bf16"]
+
+
+def test_gpu_that_cannot_be_used(notebook, setup, monkeypatch, capsys):
+    """As on virtual Macs, whose GPU is reported and has no memory."""
+    zeros = torch.zeros
+
+    def no_memory(*sizes, device=None):
+        if device is not None:
+            raise RuntimeError("MPS backend out of memory")
+        return zeros(*sizes)
+
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("mps"))
+    monkeypatch.setattr(torch, "zeros", no_memory)
+    assert notebook.run("devices", **setup)["device"] is None
+    assert "mps does not work" in capsys.readouterr().out
