@@ -6,15 +6,16 @@ import subprocess
 import sys
 from fnmatch import fnmatch
 
+import pandas as pd
 import pytest
-from helpers import HUB_SERVER, LOAD, NO_HUB, ROOT, Notebook
+from helpers import HUB_SERVER, MINILM, NO_HUB, ROOT, Notebook
 
-DATASET_SHA256 = "01a980c2848d120ac43be0b03d1e6458987b930bc5ff12234c699ce5a76f56c3"
+DATASET_SHA256 = "7e2bd3904f2a6c034bd52747f098cd53554dbeab24d5be79352c849a56cc1950"
 
 
 def main():
     """Load the data and print its sources; executed in processes of its own below."""
-    cells = Notebook().up_to(*LOAD, "provenance")
+    cells = Notebook().up_to("classes")
     print(cells["sources"], "is_sample:", cells["is_sample"])
 
 
@@ -26,24 +27,32 @@ def load_data(home, *before, **environment):
     return subprocess.run(command, timeout=240, **options)
 
 
-def test_real_data(real_data):
+def test_real_data(real_data, setup):
     """The published counts, less the rows that the audit drops, and the hash of all texts."""
     counts = real_data["counts"]
     assert counts["train"].tolist() == [4666, 5362, 1304, 2159, 1937, 572]
     assert counts[["validation", "test"]].sum().tolist() == [2000, 2000]
-    assert len(real_data["dataset"]["train"]) == 16000 - 76
+    assert len(real_data["splits"]["train"]) == 16000 - 76
     assert real_data["sources"]["dataset_sha256"] == DATASET_SHA256
+    pinned = {real_data["sources"][f"{kind}_revision"] for kind in ("dataset", "model")}
+    assert pinned == {*real_data["pinned"].values()}
 
 
 def test_prose_on_the_data(real_data):
     """Lower case, nearly no punctuation; one class nine times as frequent as another; the leaks."""
-    texts, counts = real_data["texts"], real_data["counts"]["train"]
-    assert texts["text"].str.fullmatch(r"[a-z ]+").mean() > 0.99
-    assert round(counts.max() / counts.min()) == 9
+    texts = pd.concat(real_data["splits"].values())["text"]
+    assert texts.str.fullmatch(r"[a-z ]+").mean() > 0.99
+    assert round(real_data["counts"]["train"].max() / real_data["counts"]["train"].min()) == 9
     assert real_data["contradicting"].sum() == 60
-    for split, shared in (("validation", 5), ("test", 11)):
-        both = texts.loc[split].merge(real_data["train"], on="text")
+    for name, shared in (("validation", 5), ("test", 11)):
+        both = real_data["splits"][name].merge(real_data["train"], on="text")
         assert both["text"].nunique() == shared and (both["label_x"] != both["label_y"]).all()
+
+
+def test_only_the_configuration_is_fetched(real_data):
+    """The other one holds 416,809 rows, the test rows among them."""
+    names = {path.name for path in real_data["data_path"].iterdir()}
+    assert names == {"README.md", "split"}
 
 
 def test_cached(real_data, tmp_path):
@@ -82,24 +91,51 @@ def test_hub_that_refuses_every_third_request(tmp_path):
 
 UNKNOWN = {"dataset_name": "dair-ai/emotions", "dataset_revision": "0" * 40}
 UNKNOWN |= {"model_name": "distilbert/distilbert-base", "model_revision": "0" * 40}
+UNKNOWN |= {"dataset_config": "splits"}
 
 
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_unknown_on_the_hub(real_data, notebook, name):
-    with pytest.raises(OSError, match="404") as caught:
-        notebook.up_to(*LOAD[:2], **{name: UNKNOWN[name]})
+    """The error names the parameter, or the name to which a revision belongs, and its value."""
+    with pytest.raises(ValueError, match=rf"^{name.split('_')[0]}_name = ") as caught:
+        notebook.up_to("load", **{name: UNKNOWN[name]})
     assert UNKNOWN[name] in str(caught.value)
 
 
-def test_neither_on_the_hub_nor_a_file(notebook):
-    """Own data is never swapped for the sample, not even if its name is misspelt."""
-    with pytest.raises((ValueError, OSError), match="missing.csv"):
-        notebook.up_to(*LOAD[:2], dataset_name="missing.csv")
+def test_another_model_alone(real_data, notebook):
+    """Its newest commit is taken and recorded; the default model's pin does not hold for it."""
+    name = MINILM["model_name"]
+    cells = notebook.up_to("provenance", model_name=name)
+    assert cells["sources"]["model_name"] == name
+    assert cells["sources"]["model_revision"] == MINILM["model_revision"]
+
+
+@pytest.mark.parametrize("name", ["dataset_name", "model_name"])
+def test_own_names_are_never_swapped_for_the_sample(notebook, monkeypatch, name):
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", NO_HUB["HF_ENDPOINT"])
+    with pytest.raises((ValueError, ConnectionError), match=f"{name} = 'missing"):
+        notebook.up_to("sources", **{name: "missing.csv"})
+
+
+def test_started_in_another_folder(notebook, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", NO_HUB["HF_ENDPOINT"])
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ConnectionError, match="start in the project's folder"):
+        notebook.up_to("sources")
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "socks://127.0.0.1:9"])
+def test_proxy_that_is_no_use(sample_cells, tmp_path, proxy):
+    """Own files are read; a setting that no client understands is told, not raised."""
+    loaded = load_data(tmp_path, ALL_PROXY=proxy, all_proxy=proxy)
+    assert "is_sample: True" in loaded.stdout, loaded.stderr[-2000:]
+    assert "The Hub does not answer" in loaded.stdout
 
 
 def test_pickled_weights_and_code_are_not_fetched(notebook):
-    patterns = notebook.up_to(*LOAD[:2])["readable"]
-    wanted = ["config.json", "tokenizer.json", "vocab.txt", "model.safetensors"]
+    patterns = notebook.up_to("sources")["readable"]
+    wanted = ["config.json", "tokenizer.json", "vocab.txt", "bpe.codes", "model.safetensors"]
     names = [*wanted, "pytorch_model.bin", "model.pt", "modeling.py", "tf_model.h5", "x.pkl"]
     assert [name for name in names if any(fnmatch(name, p) for p in patterns)] == wanted
 
