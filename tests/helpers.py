@@ -22,6 +22,7 @@ MINILM = {
 }
 EMOTIONS = ["sadness", "joy", "love", "anger", "fear", "surprise"]
 
+
 class Notebook:
     """The committed notebook and its code cells by id."""
 

@@ -241,7 +241,9 @@ def test_texts_reach_no_page_as_markup(notebook, setup):
 def test_fewer_train_samples_keep_the_class_shares(load):
     """The original threw its stratified split away."""
     whole, part = load(SAMPLE), load(SAMPLE, max_train_samples=100)
-    shares = [cells["splits"]["train"]["class"].value_counts(normalize=True) for cells in (whole, part)]
+    shares = [
+        cells["splits"]["train"]["class"].value_counts(normalize=True) for cells in (whole, part)
+    ]
     assert len(part["splits"]["train"]) == 100
     assert shares[0].sub(shares[1]).abs().max() < 0.01
     assert part["splits"]["test"].equals(whole["splits"]["test"])

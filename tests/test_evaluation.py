@@ -105,7 +105,9 @@ def test_logit_adjustment_against_real_trainings(notebook, setup):
     given = setup | {"splits": {"train": frame}, "class_names": ["a", "b", "c"]}
     recalls = {}
     for weighting in ("none", "sqrt", "balanced"):
-        cells = notebook.run("class-weights", "reweighted", **given | {"class_weighting": weighting})
+        cells = notebook.run(
+            "class-weights", "reweighted", **given | {"class_weighting": weighting}
+        )
         weights = dict(enumerate(cells["class_weights"]))
         model = LogisticRegression(class_weight=weights).fit(points, labels)
         for target in ("none", "sqrt", "balanced"):

@@ -107,12 +107,12 @@ def test_interrupted_and_run_again_in_one_kernel(sample_run, tmp_path, monkeypat
         client.execute_cell(scratch, 0)
         for index, cell in enumerate(content.cells):
             client.execute_cell(cell, index)
+        assert "It continues from" in outputs(content)
         check_same_results(results, sample_run)
         with filelock.FileLock(results / ".lock", timeout=0):
             pass  # it is free
         with pytest.raises(nbclient.exceptions.CellExecutionError, match="this run has ended"):
             client.execute_cell(content.cells[ids.index("fit")], ids.index("fit"))
-    assert "It continues from" in outputs(content)
 
 
 @pytest.fixture(scope="module")

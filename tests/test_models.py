@@ -71,7 +71,9 @@ def run(notebook, tmp_path, monkeypatch):
 def check_saved_model(cells, folder):
     """pipeline() loads what is saved and gives the predictions, to 1e-4, alone and in batches."""
     predictions = pd.read_csv(folder / "out" / "predictions.csv")
-    classify = transformers.pipeline("text-classification", str(folder / "out" / "model"), top_k=None)
+    classify = transformers.pipeline(
+        "text-classification", str(folder / "out" / "model"), top_k=None
+    )
     for size in (1, 3):
         answers = classify(predictions["text"].tolist(), batch_size=size)
         table = pd.DataFrame([{a["label"]: a["score"] for a in answer} for answer in answers])
@@ -80,7 +82,9 @@ def check_saved_model(cells, folder):
 
 
 CASES = [(kind, {}) for kind in MODELS] + [("distilbert", ADAPTERS), ("llama", ADAPTERS)]
-CASES += [(k, {**ADAPTERS, "load_in_4bit": True, "num_epochs": 2}) for k in ("distilbert", "gpt_neox")]
+CASES += [
+    (k, {**ADAPTERS, "load_in_4bit": True, "num_epochs": 2}) for k in ("distilbert", "gpt_neox")
+]
 
 
 @pytest.mark.parametrize(("kind", "parameters"), CASES)
@@ -126,7 +130,9 @@ def test_longer_than_the_model_can_read(run, pretrained):
 
 
 def test_not_a_classifier(run, pretrained):
-    folder = pretrained("vit", {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2})
+    folder = pretrained(
+        "vit", {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    )
     with pytest.raises(ValueError, match="(?s)model_name = .*Choose"):
         run(folder)
 

@@ -75,7 +75,9 @@ def hosted(notebook, monkeypatch):
         monkeypatch.setattr(os, "environ", {} if colab else {"KAGGLE_KERNEL_RUN_TYPE": "Batch"})
         monkeypatch.setattr(subprocess, "run", lambda command, **_: commands.append(command))
         colab_module = types.SimpleNamespace(userdata=types.SimpleNamespace(get=get_secret))
-        client = types.SimpleNamespace(UserSecretsClient=lambda: types.SimpleNamespace(get_secret=get_secret))
+        client = types.SimpleNamespace(
+            UserSecretsClient=lambda: types.SimpleNamespace(get_secret=get_secret)
+        )
         for name, module in {"google.colab": colab_module, "kaggle_secrets": client}.items():
             if (name == "google.colab") == colab:
                 monkeypatch.setitem(sys.modules, name, module)

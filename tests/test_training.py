@@ -21,7 +21,12 @@ def cells(notebook, setup):
 def made_up_cells(notebook, setup):
     """The cells of loss, trainer and arguments, on a made-up data set of three classes."""
     rows = pd.DataFrame({"label": LABELS, "class": np.array(NAMES)[LABELS]})
-    made_up = {"splits": {"train": rows}, "class_names": NAMES, "is_sample": False, "terminal": None}
+    made_up = {
+        "splits": {"train": rows},
+        "class_names": NAMES,
+        "is_sample": False,
+        "terminal": None,
+    }
     cells = notebook.run("class-weights", "devices", "label-metrics", **{**setup, **made_up})
     cells |= {"precision": "fp32", "device": None}
     return notebook.run("weighted-loss", "trainer-class", **cells)
