@@ -146,7 +146,7 @@ def test_torn_checkpoint_is_removed_for_the_one_before_it(before_training, tmp_p
 
 
 def test_another_run_has_another_folder(before_training, notebook, tmp_path):
-    """Other arguments, data, weights, versions or loss: other checkpoints. Scratch does not count."""
+    """Other arguments, data, weights, versions or loss: other checkpoints. Not a scratch cell."""
     cells, base = before_training.cells, before_training(tmp_path)
     fewer = {**cells["tokenised"], "train": cells["tokenised"]["train"].select(range(9))}
     edited = notebook.cells["weighted-loss"].source.replace("total / num", "2 * total / num")
