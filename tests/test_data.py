@@ -134,6 +134,7 @@ BAD = {
     "stray quotation marks": (raw("data.tsv", quoted(*range(0, 60, 10))), "quotation marks"),
     "a pair of stray ones": (raw("data.tsv", quoted(3, -7)), "stray quotation mark"),
     "ragged rows": (raw("data.csv", 'text,label\na,1\nb,2,3,4\n"c'), "cannot|unexpected|expected"),
+    "a field too many": (raw("data.csv", "text,label\n" + "so, so,1\nno, no,2\n" * 30), "header"),
     "torn JSON": (raw("data.jsonl", '{"text": "a", "label": 1}\n{"text": "b", "la'), "JSON"),
     "an empty file": (raw("data.csv", ""), "data.csv"),
     "a header only": (raw("data.csv", "text,label\n"), "no train texts"),

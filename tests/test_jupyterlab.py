@@ -23,11 +23,8 @@ ALL_RENDERED = {"windowingMode": "none"}  # cells out of sight too
 
 @pytest.fixture
 def lab(tmp_path):
-    """JupyterLab on a copy of the notebook beside the sample, with the parameters of sample_run."""
+    """JupyterLab on a copy of the notebook beside the sample."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    (cell,) = [cell for cell in notebook.cells if cell.id == "parameters"]
-    for name, value in (("num_epochs", 3), ("learning_rate", 5e-4)):
-        cell.source = re.sub(rf"^{name} = \S+", f"{name} = {value}", cell.source, flags=re.M)
     nbformat.write(notebook, tmp_path / NOTEBOOK.name)
     shutil.copytree(SAMPLE, tmp_path / "tests" / "sample")
     settings = tmp_path / "settings" / "@jupyterlab" / "notebook-extension"

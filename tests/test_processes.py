@@ -19,10 +19,10 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "
 
 def main(folder):
     """Take one step, of which each process has its share; what torchrun executes below."""
-    from helpers import CHECK, SETUP, Notebook
+    from helpers import Notebook
 
     notebook = Notebook()
-    cells = made_up_cells(notebook, notebook.run(*SETUP, *CHECK))
+    cells = made_up_cells(notebook, notebook.up_to("check-parameters"))
     change = one_step(notebook, cells, folder, batch=16)  # half of the rows
     if cells["main_process"]:
         torch.save(change, folder / "change.pt")
@@ -45,7 +45,7 @@ def test_two_processes_take_the_step_of_one(tmp_path):
 
 @pytest.mark.slow
 def test_a_rank_dies_then_the_run_goes_on(sample_run, tmp_path):
-    command = papermill_command(tmp_path, num_epochs=3, learning_rate=5e-4)
+    command = papermill_command(tmp_path)
     subprocess.run([*command, "--prepare-only"], check=True, capture_output=True, cwd=ROOT)
     convert = [sys.executable, "-m", "jupyter", "nbconvert", "--to", "script"]
     subprocess.run([*convert, tmp_path / "run.ipynb"], check=True, capture_output=True)

@@ -42,5 +42,5 @@ def test_none_from_the_data_set(splits, real_data):
     def plain(text):
         return " ".join(re.findall(r"[a-z]+", text.lower().replace("'", "")))
 
-    real = {plain(text) for split in real_data["dataset"].values() for text in split["text"]}
+    real = {plain(text) for rows in real_data["splits"].values() for text in rows["text"]}
     assert not real & {plain(text) for text in pd.concat(splits.values())["text"]}

@@ -1,24 +1,37 @@
 """W&B: online, offline or off; training never waits on it; what a server receives."""
 
 import json
+import os
+import shlex
+import shutil
 import subprocess
 import sys
 import types
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
-from helpers import NO_HUB, ROOT, WANDB_SERVER, outputs, papermill
+from helpers import (
+    NO_HUB,
+    ROOT,
+    WANDB_SERVER,
+    clean_environment,
+    outputs,
+    papermill,
+    papermill_command,
+)
 
 
 @pytest.fixture
 def start(notebook, setup, monkeypatch, tmp_path):
     """Start a run by the notebook's function; return the modes that it asked wandb.init for."""
-    import tempfile
-
     import wandb
 
-    def start(key=False, answers=("init", "log_artifact"), **environment):
-        monkeypatch.delenv("WANDB_MODE", raising=False)
+    def start(key=False, answers=("init", "artifact"), **environment):
+        for name in ("WANDB_MODE", "WANDB_DISABLED"):
+            monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path))
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
@@ -28,15 +41,21 @@ def start(notebook, setup, monkeypatch, tmp_path):
             if call not in answers and asked[-1] is None:
                 raise wandb.errors.CommError("the server does not answer")
 
-        def init(settings, mode=None):
+        def init(mode=None, **options):
             asked.append(mode)
             ask("init")
-            return types.SimpleNamespace(log_artifact=lambda _: ask("log_artifact"))
+            run = dict.fromkeys(("log_artifact", "use_artifact"), lambda _: ask("artifact"))
+            return types.SimpleNamespace(offline=mode == "offline", **run)
+
+        def login(**_):
+            if key == "malformed":
+                raise ValueError("API key must have 40+ characters")
+            return key
 
         monkeypatch.setattr(wandb, "init", init)
-        monkeypatch.setattr(wandb, "login", lambda **_: key)
-        start_run = notebook.run("start-run", **setup, wandb=wandb, tempfile=tempfile)["start_run"]
-        start_run(artifact=None)
+        monkeypatch.setattr(wandb, "login", login)
+        given = {"checkpoint_folder": tmp_path, "main_process": True}
+        notebook.run("start-run", **setup, **given)["start_run"](artifact=None)
         return asked
 
     return start
@@ -48,8 +67,12 @@ def test_mode(start, capsys):
     for answers in ((), ("init",)):
         assert start(key=True, answers=answers) == [None, "offline"]
         assert "does not answer" in capsys.readouterr().out
+    assert start(key="malformed") == ["offline"]
+    assert "40+ characters" in capsys.readouterr().out
     for mode in ("offline", "disabled", "online"):
-        assert start(WANDB_MODE=mode) == start(key=True, WANDB_MODE=mode) == [None], "obeyed"
+        assert start(WANDB_MODE=mode) == start(key=True, WANDB_MODE=mode) == [mode], "obeyed"
+    assert start(key=True, WANDB_DISABLED="true") == ["disabled"]
+    assert "WANDB_DISABLED is set" in capsys.readouterr().out
 
 
 @pytest.fixture
@@ -71,15 +94,52 @@ def online(tmp_path):
 
 
 def test_online_run_arrives(online, tmp_path):
+    """History, summary, flat configuration, lineage, and W&B's own system metrics."""
     finished, received = online(log_model=True)
-    text = json.dumps(received)
+    (run,) = received["runs"]
     record = json.loads((tmp_path / "out" / "sample" / "metrics.json").read_text())
-    assert record["inputs"]["dataset_sha256"] in text and record["recipe"] in text
-    for name in ("train/loss", "eval/macro_f1", "test/accuracy", "confusion_matrix_table"):
-        assert name in text, name
-    assert f"model-{record['recipe']}" in text, "the model, as log_model asks"
-    assert str(ROOT) not in text and sys.prefix not in text, "no path that was not given"
+    rows = [row for row in run["history"] if any(key.startswith("test/") for key in row)]
+    assert [row["test/accuracy"] for row in rows] == [pytest.approx(record["test"]["accuracy"])]
+    assert {key for row in rows for key in row if key.startswith("test/")} == {
+        f"test/{name}" for name in record["test"]["intervals"]
+    }
+    for split in ("validation", "test"):
+        for name, (low, high) in record[split]["intervals"].items():
+            found = [run["summary"][f"{split}/{name}{end}"] for end in ("", "_low", "_high")]
+            assert found == pytest.approx([record[split][name], low, high])
+    assert record["parameters"].items() <= run["config"].items()
+    assert run["job_type"] == "train" and {"bf16", "sqrt"} & {*run["tags"]}
+    (data,), artifacts = run["used_artifacts"], {a["type"]: a for a in run["artifacts"]}
+    assert data["files"][0]["name"] == "sources.json" and data["state"] == "COMMITTED"
+    assert data["metadata"] == record["inputs"]
+    assert artifacts["model"]["name"] == f"model-{record['recipe']}"
+    assert run["system_metrics"] and run["state"] == "finished"
     assert "http://127.0.0.1" in outputs(finished.notebook), "the run's address is shown"
+
+
+def test_data_artifacts_differ_with_the_data(notebook, setup, monkeypatch):
+    """W&B versions an artifact by its files alone."""
+    artifacts = []
+    given = {"start_run": lambda artifact, **_: artifacts.append(artifact), "recorded": {}}
+    given |= {"environment": {}, "recipe_hash": "a", "note": None, "precision": "fp32"}
+    for name in ("my reviews (1).csv", "отзывы.csv", "отзывы.csv"):
+        sources = {"dataset_name": name, "model_name": "m", "dataset_sha256": len(artifacts)}
+        wandb = __import__("wandb")
+        notebook.run("start-tracking", **setup, **given, sources=sources, wandb=wandb)
+    assert len({artifact.digest for artifact in artifacts}) == 3
+
+
+def test_private_texts_are_not_uploaded(notebook, setup):
+    """log_texts bounds the table of predictions, or leaves it out."""
+    wandb, logged = __import__("wandb"), []
+    given = {"test_labels": np.array([0, 1] * 5), "test_predicted": np.array([0, 1] * 5)}
+    given |= {"test_probabilities": np.full((10, 2), 0.5), "class_names": ["a", "b"], "wandb": wandb}
+    given |= {"losses": pd.DataFrame({"text": ["private"] * 10}), "figures": {}}
+    given |= {"figures_folder": ROOT, "run": types.SimpleNamespace(log=logged.append)}
+    for number in (0, 3):
+        notebook.run("track-classes", **setup | given | {"log_texts": number})
+    assert "mistakes/predictions" not in logged[0]
+    assert len(logged[1]["mistakes/predictions"].data) == 3
 
 
 @pytest.mark.parametrize(
@@ -98,24 +158,62 @@ def test_run_ends_whatever_the_server_does(online, server, mode):
         assert "recorded offline instead" in outputs(finished.notebook)
 
 
-def test_sweep_searches_parameters_that_there_are(notebook, setup):
+def test_sweep_searches_parameters_that_there_are(notebook):
     sweep = yaml.safe_load((ROOT / "wandb" / "sweep.yaml").read_text())
-    assert sweep["metric"]["name"] == "eval/macro_f1", "on validation, never on test"
+    assert sweep["metric"]["name"] == "validation/macro_f1", "of the kept epoch, never of test"
     for name, choices in sweep["parameters"].items():
         for value in choices["values"]:
-            notebook.up_to(**{name: value})
+            notebook.up_to("check-parameters", **{name: value})
 
 
-def test_sweep_hands_its_choices_to_papermill(tmp_path):
-    papermill = tmp_path / "papermill"
-    papermill.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
-    papermill.chmod(0o755)
-    *command, last = yaml.safe_load((ROOT / "wandb" / "sweep.yaml").read_text())["command"]
-    assert last == "${args_no_hyphens}"
-    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "WANDB_RUN_ID": "ab1"}
-    pairs = ["learning_rate=5e-05", "class_weighting=sqrt"]
-    options = {"env": environment, "capture_output": True, "text": True, "check": True}
-    asked = subprocess.run([*command, *pairs], **options).stdout.split()
-    assert asked[:2] == ["EmotionClassification.ipynb", "run-ab1.ipynb"]
-    given = ["-p", "run_name", "sweep-ab1", "-p", "learning_rate", "5e-05"]
-    assert asked[2:] == [*given, "-p", "class_weighting", "sqrt"]
+AGENT = """
+sweep=$(wandb sweep wandb/sweep.yaml 2>&1 | grep -o 'wandb agent .*')
+wandb agent --count 2 "${sweep#wandb agent }"
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="the sweep's command is one for bash")
+def test_two_runs_of_a_sweep(tmp_path):
+    """By W&B's own sweep and agent, in a copy of the project."""
+    if not WANDB_SERVER.exists():
+        pytest.skip("there is no W&B server on loopback")
+    for name in ("EmotionClassification.ipynb", "wandb/sweep.yaml", "tests/sample"):
+        target = tmp_path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, target)
+    search = (tmp_path / "wandb" / "sweep.yaml").read_text().replace("[2, 3, 4]", "[1]")
+    (tmp_path / "wandb" / "sweep.yaml").write_text(search)
+    environment = {**NO_HUB, "WANDB_RECORD": str(tmp_path / "received.json")}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = [sys.executable, WANDB_SERVER, "--", "bash", "-c", AGENT]
+    options = {"cwd": tmp_path, "env": clean_environment(tmp_path, environment)}
+    finished = subprocess.run(command, capture_output=True, text=True, **options)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    received = json.loads((tmp_path / "received.json").read_text())
+    ((_, asked),) = received["sweeps"].items()
+    runs = {run["id"]: run for run in received["runs"]}
+    assert len(asked) == len(runs) == 2
+    for choice in asked:
+        run = runs[choice["id"]]
+        assert choice["arguments"].items() <= run["config"].items()
+        assert run["state"] == "finished" and "validation/macro_f1" in run["summary"]
+
+
+@pytest.mark.slow
+def test_killed_and_resumed_online(tmp_path):
+    """Killed with its W&B process after the second checkpoint, given again: one finished run."""
+    if not WANDB_SERVER.exists():
+        pytest.skip("there is no W&B server on loopback")
+    command = " ".join(shlex.quote(str(part)) for part in papermill_command(tmp_path))
+    script = f"""
+    {command} & while ! ls {tmp_path}/out/sample/checkpoints/*/checkpoint-28; do sleep 0.1; done
+    pkill -9 -P $!; pkill -9 wandb-core; kill -9 $!; wait; {command}
+    """
+    environment = {**NO_HUB, "WANDB_RECORD": str(tmp_path / "received.json")}
+    command = [sys.executable, WANDB_SERVER, "--", "bash", "-c", script]
+    options = {"cwd": ROOT, "env": clean_environment(tmp_path, environment)}
+    finished = subprocess.run(command, capture_output=True, text=True, **options)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    (run,) = json.loads((tmp_path / "received.json").read_text())["runs"]
+    assert run["state"] == "finished" and "test/accuracy" in run["summary"]

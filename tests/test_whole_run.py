@@ -1,14 +1,13 @@
 """A headless run on the sample: what it leaves, read back, and that the pieces agree."""
 
 import json
-import platform
-import sys
+import re
 
 import huggingface_hub
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SECRETS
+from conftest import HOME, KEYS
 from helpers import (
     EMOTIONS,
     MINILM,
@@ -76,15 +75,14 @@ def test_metrics_are_those_of_the_predictions(record, predictions):
         assert all(low <= high for low, high in intervals.values())
 
 
-def test_saved_model_gives_the_predictions(sample_run, record, predictions):
-    """pipeline() computes in float32; bfloat16 keeps 8 bits of each number."""
+def test_saved_model_gives_the_predictions(sample_run, predictions):
+    """Predicted in float32, as pipeline() does."""
     folder = sample_run.results / "model"
     assert {file.suffix for file in folder.iterdir()} <= {".json", ".safetensors", ".txt", ".md"}
     classify = pipeline("text-classification", model=str(folder), top_k=None)
     answers = [{a["label"]: a["score"] for a in s} for s in classify(predictions["text"].tolist())]
-    tolerance = {"fp32": 1e-4, "bf16": 1e-2}[record["environment"]["precision"]]
     answered = pd.DataFrame(answers)[EMOTIONS]
-    np.testing.assert_allclose(answered, predictions[EMOTIONS], atol=tolerance)
+    np.testing.assert_allclose(answered, predictions[EMOTIONS], atol=1e-4)
 
 
 def test_figures_are_drawn(sample_run):
@@ -103,55 +101,83 @@ def test_says_that_it_is_the_sample(sample_run, record, tracked):
     assert not list((sample_run.folder / "figures").glob("*.png"))
 
 
-def test_captions_name_data_model_and_note(notebook, setup):
+def test_captions_name_data_model_seed_and_note(notebook, setup):
     import matplotlib.pyplot as plt
 
     given = {"sources": {"model_name": "m", "dataset_name": "d"}, "note": "SAMPLE"}
-    cells = notebook.run("keep-figure", **setup, **given)
+    cells = notebook.run("style", **setup, **given)
     figure = plt.figure()
-    cells["keep_figure"](figure, "x.png", "Title")
-    assert (figure.get_suptitle(), figure.get_supxlabel()) == ("Title", "d | m\nSAMPLE")
-    cells["keep_figure"](figure, "x.png", "Title", model=False)
-    assert figure.get_supxlabel() == "d\nSAMPLE"
+    cells["keep_figure"](figure, "x.png", "Title", "5 texts")
+    assert figure.get_suptitle() == "Title"
+    assert figure.get_supxlabel() == "d, 5 texts | m, seed 42\nSAMPLE"
+    cells["note"] = None
+    cells["keep_figure"](figure, "x.png", "Title", "5 texts", model=False)
+    assert figure.get_supxlabel() == "d, 5 texts"
 
 
-def test_wandb_record_agrees_with_metrics_json(record, tracked):
+def test_wandb_record_agrees_with_metrics_json(sample_run, record, tracked):
+    """In the whole history, not in the summary alone: nothing of validation stands under test."""
     assert tracked["state"] == "finished" and tracked["exit_code"] == 0
     summary, config = tracked["summary"], tracked["config"]
-    for name in record["test"].keys() - {"intervals"}:
-        assert summary[f"test/{name}"] == pytest.approx(record["test"][name])
-    for name in ("parameters", "inputs", "environment"):
+    for split in ("validation", "test"):
+        for name, (low, high) in record[split]["intervals"].items():
+            expected = [record[split][name], low, high]
+            found = [summary[f"{split}/{name}{end}"] for end in ("", "_low", "_high")]
+            assert found == pytest.approx(expected)
+    logged = re.findall(r'"test/(\w+)":([-\d.e]+)', wandb_inspect(sample_run.wandb_folder))
+    for name, value in logged:
+        name, _, end = name.partition("_low") if name.endswith("_low") else (name, "", "")
+        if not name.endswith("_high") and name in record["test"] and not end:
+            assert float(value) in (
+                pytest.approx(record["test"][name]),
+                pytest.approx(record["test"]["intervals"][name][0]),
+            )
+    assert {name.split("_low")[0].split("_high")[0] for name, _ in logged} == {
+        *record["test"]["intervals"]
+    }
+    assert summary["best_epoch"] == record["best_epoch"] and summary["peak_memory_bytes"] > 0
+    assert record["parameters"].items() <= config.items(), "flat"
+    for name in ("inputs", "environment"):
         assert config[name] == record[name]
     assert {"train/loss", "eval/loss", "eval/macro_f1", "train/learning_rate"} <= set(summary)
-    assert summary["test_predictions"]["nrows"] == sum(map(sum, record["confusion_matrix"]))
-    assert {f"figures/{name}.png" for name in FIGURES} <= set(summary)
-    plots = ("confusion_matrix", "roc_curves", "precision_recall")
-    assert {f"{plot}_table" for plot in plots} <= set(summary)
-    assert "train_samples_per_second" in summary
+    assert summary["mistakes/predictions"]["nrows"] == sum(map(sum, record["confusion_matrix"]))
+    assert {f"figures/{name}" for name in FIGURES} <= set(summary)
+    assert {f"classes/{plot}_table" for plot in ("confusion_matrix", "roc", "pr")} <= set(summary)
 
 
 def test_wandb_groups_by_recipe_and_knows_the_data(sample_run, record):
     shown = wandb_inspect(sample_run.wandb_folder)
-    assert f'"run_group":"all-MiniLM-L6-v2 {record["recipe"]}"' in shown
+    assert f'"run_group":"all-MiniLM-L6-v2 sqrt {record["recipe"]}"' in shown
+    assert '"display_name":"all-MiniLM-L6-v2 sqrt seed 42"' in shown
     artifacts = [line for line in shown.splitlines() if '"type":"artifact"' in line]
     assert any(record["inputs"]["dataset_sha256"] in line for line in artifacts)
 
 
 def test_model_card(sample_run, record):
     card = huggingface_hub.ModelCard.load(sample_run.results / "model/README.md")
-    assert card.data.base_model == "all-MiniLM-L6-v2"
+    assert card.data.base_model is None, "a package, no repository on the Hub"
+    (result,) = card.data.eval_results
+    assert result.metric_value == pytest.approx(record["test"]["accuracy"])
     assert f"{record['test']['accuracy']:.3f}" in card.text and record["note"] in card.text
 
 
-def test_nothing_left_tells_a_secret(sample_run):
-    """No key, token, user name or home folder in notebook, metrics, model or W&B record."""
+def test_nothing_left_tells_a_key(sample_run):
+    """Nor does what the notebook itself writes tell the name of the home folder."""
     files = [file for file in sample_run.folder.rglob("*") if file.is_file()]
     assert {file.suffix for file in files} >= {".ipynb", ".json", ".wandb", ".csv", ".safetensors"}
     for file in files:
         content = file.read_bytes()
-        assert not [name for name, secret in SECRETS.items() if secret.encode() in content], file
-    record = wandb_inspect(sample_run.wandb_folder)
-    assert not [word for word in (platform.node(), sys.prefix) if f'"{word}' in record]
+        assert not [name for name, key in KEYS.items() if key.encode() in content], file
+        if "wandb" not in file.relative_to(sample_run.folder).parts:
+            assert HOME.encode() not in content, file
+
+
+def test_terminal_shows_the_training_and_the_result(sample_run, record):
+    """A line an epoch where a file listens, and nothing of it in the notebook."""
+    lines = [line for line in sample_run.stderr.splitlines() if "eval_loss" in line]
+    assert [line.split(",")[0] for line in lines] == ["epoch 1.0", "epoch 2.0", "epoch 3.0"]
+    assert f"accuracy {record['test']['accuracy']:.3f} [" in sample_run.stderr
+    assert "minutes left" not in outputs(sample_run.notebook)
 
 
 def test_no_fallback_stops_before_training(tmp_path):
@@ -162,29 +188,63 @@ def test_no_fallback_stops_before_training(tmp_path):
         assert word in finished.stderr
 
 
+@pytest.mark.slow
+def test_a_hundred_classes_with_odd_names(tmp_path, minilm_folder):
+    """Nothing after training loses the results; test lacks two of the classes."""
+    names = ["$$", "高兴", "зелёный", *(f"class number {n}" for n in range(117))]
+    for split, copies in {"train": 3, "validation": 1, "test": 1}.items():
+        rows = [(f"{split} {copy} of {name}", name) for copy in range(copies) for name in names]
+        rows = pd.DataFrame(rows if split != "test" else rows[2:], columns=["text", "label"])
+        (tmp_path / "data").mkdir(exist_ok=True)
+        rows.to_csv(tmp_path / "data" / f"{split}.csv", index=False)
+    own = {"dataset_name": tmp_path / "data", "model_name": minilm_folder, "num_epochs": 1}
+    finished = papermill(tmp_path, {**NO_HUB, "WANDB_MODE": "offline"}, **own)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    shown = outputs(finished.notebook)
+    assert "test has no text of" in shown and "Glyph" not in shown
+    assert "cannot be drawn" not in shown
+    record = (tmp_path / "out" / "metrics.json").read_text(encoding="utf-8")
+    assert "NaN" not in record and json.loads(record)["rows"]["test"] == 118
+    assert len(list((tmp_path / "figures").glob("*.png"))) == len(FIGURES)
+    (folder,) = (tmp_path / "wandb").glob("offline-run-*")
+    (curves,) = folder.rglob("roc_table*.json")
+    assert {row[0] for row in json.loads(curves.read_text())["data"]} <= {*names[2:]}
+
+
+def test_results_survive_a_failing_figure(notebook, setup, tmp_path, capsys):
+    class Figure:
+        def savefig(self, path, dpi):
+            raise ValueError("too large")
+
+    given = {"figures_folder": tmp_path, "figures": {"a.png": Figure()}, "record": {}}
+    given |= {name: pd.DataFrame([[0]]) for name in ("confusion", "selective", "trade")}
+    given["confusion"] = np.zeros((1, 1))
+    given |= {"write_record": lambda **_: None, "comparison": {}, "difference": None}
+    notebook.run("save-figures", **setup | given)
+    assert "a.png cannot be drawn: ValueError('too large')" in capsys.readouterr().out
+
+
 COLOURS = {"зелёный": "the grass", "красный": "a rose", "синий": "the sea"}
-DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-TWENTY = {str(n): f"{DIGITS[n // 10]} {DIGITS[n % 10]}" for n in range(20)}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("classes", "lora_rank"), [(COLOURS, 4), (TWENTY, 0)])
-def test_own_data(real_data, tmp_path, classes, lora_rank):
-    """Own texts and classes, a model of the Hub, with adapters and without."""
-    names = [*classes] * (240 // len(classes))
-    texts = [f"{classes[name]} I saw {number} times" for number, name in enumerate(names)]
-    pd.DataFrame({"review": texts, "kind": names}).to_csv(tmp_path / "own.csv", index=False)
-    own = {"dataset_name": tmp_path / "own.csv", "text_column": "review", "label_column": "kind"}
-    recipe = {**MINILM, "learning_rate": 1e-3, "num_epochs": 1, "lora_rank": lora_rank}
+def test_own_data(real_data, tmp_path):
+    """Own texts and classes, a model of the Hub by its name alone, with adapters."""
+    names = [*COLOURS] * 80
+    texts = [f"{COLOURS[name]} I saw {number} times" for number, name in enumerate(names)]
+    pd.DataFrame({"review": texts, "kind": names}).to_csv(tmp_path / "own (1).csv", index=False)
+    own = {"dataset_name": tmp_path / "own (1).csv", "text_column": "review"}
+    own |= {"label_column": "kind", "model_name": MINILM["model_name"]}
+    recipe = {"learning_rate": 1e-3, "num_epochs": 1, "lora_rank": 4}
     environment = {"HF_ENDPOINT": huggingface_hub.constants.ENDPOINT, "WANDB_MODE": "disabled"}
     finished = papermill(tmp_path, environment, **recipe, **own)
     assert finished.returncode == 0, finished.stderr[-3000:]
     shown = outputs(finished.notebook)
     assert "No validation split" in shown and "No test split" in shown
-    assert "Glyph" not in shown, "every script is drawn"
-    predictions = pd.read_csv(tmp_path / "out" / "predictions.csv", dtype={"predicted": str})
-    assert list(predictions)[3:] == list(classes)
+    predictions = pd.read_csv(tmp_path / "out" / "predictions.csv")
+    assert list(predictions)[3:] == sorted(COLOURS)
     answers = pipeline("text-classification", model=str(tmp_path / "out" / "model"))
     answered = [answer["label"] for answer in answers(predictions["text"].tolist())]
-    agree = (predictions["predicted"] == pd.Series(answered)).mean()
-    assert agree > 0.9, "the saved model, its adapters merged, is the one evaluated"
+    assert answered == predictions["predicted"].tolist(), "its adapters are merged"
+    record = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert record["inputs"]["model_revision"] == MINILM["model_revision"]

@@ -25,7 +25,7 @@ import torch
 import transformers
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from helpers import MINILM, ROOT, TO_TRAINER, Notebook, papermill_command
+from helpers import MINILM, ROOT, Notebook, papermill_command
 
 PARTS = ["speed", "growth", "start", "speed-of", "growth-of"]  # -of: one measurement, as JSON
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -38,10 +38,11 @@ WARM_UP = 2  # steps left out at the start of each measurement
 def cells_up_to_the_trainer(**parameters):
     """Run the notebook's own cells up to its trainer, with parameters replaced."""
     folder = tempfile.mkdtemp()
-    parameters = {"output_dir": folder, "figures_dir": folder, **parameters}
-    cells = Notebook().up_to(*TO_TRAINER, offline_fallback=False, **parameters)
-    cells["trainer"].args.output_dir = folder
-    return cells
+    skipped = ("environment", "folders", "secrets", "start-run", "terminal", "start-tracking")
+    skipped += ("place", "training-arguments", "trainer", "distribution", "lengths-plot")
+    cells = Notebook().up_to("trainer", *skipped, offline_fallback=False, **parameters)
+    cells |= {"checkpoint_folder": folder, "terminal": None}
+    return Notebook().run("training-arguments", "trainer", **cells)
 
 
 class Clock(transformers.TrainerCallback):
@@ -237,7 +238,7 @@ def ratios(measured, precision):
 
 def circumstances():
     """Machine, commit, and the machine's ceiling in the notebook's precision."""
-    precision = Notebook().run("precision")["precision"]
+    precision = Notebook().run("imports", "parameters", "precision")["precision"]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     return {

@@ -1,7 +1,6 @@
 """Compare training recipes on validation, by hand; test is never predicted here.
 
     python tests/measure/recipes.py --seeds 42 43 44 --processes 2
-    python tests/measure/recipes.py --soup outputs/runs/seed-*  # weights averaged over seeds
 
 Each recipe changes one thing of the notebook's default at all-MiniLM-L6-v2's size and runs once a
 seed in a process of one thread. Results are kept in figures/recipes.json, run by run; the default's
@@ -9,7 +8,6 @@ own are in figures/choices.json. Augmentation needs WordNet's program `wn` (Debi
 """
 
 import argparse
-import dataclasses
 import functools
 import json
 import os
@@ -26,13 +24,12 @@ import pandas as pd
 import torch
 import transformers
 from benchmark import circumstances
-from safetensors.torch import load_file
 from scipy.special import softmax
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from sklearn.metrics import f1_score, log_loss
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from helpers import AUDIT, LOAD, MINILM, MODEL, ROOT, TO_TRAINER, TOKENS, TRAINER, Notebook
+from helpers import MINILM, ROOT, Notebook
 
 BASE = {**MINILM, "learning_rate": 2e-4, "train_batch_size": 64}
 AVERAGED = "average of the weights"
@@ -81,14 +78,12 @@ def augmented(text, generator):
 
 
 def with_copies(train, kind, seed):
-    """Add a copy of each text of a rare class to train, the same or augmented."""
-    names = train.features["label"].names
-    rare = [names.index(name) for name in RARE]
-    copies = train.filter(lambda row: row["label"] in rare)
+    """Add a copy of each text of a rare class to the table of train, the same or augmented."""
+    copies = train[train["class"].isin(RARE)]
     if kind == "augmented":
         generator = np.random.default_rng(seed)
-        copies = copies.map(lambda row: {"text": augmented(row["text"], generator)})
-    return datasets.concatenate_datasets([train, copies])
+        copies = copies.assign(text=[augmented(text, generator) for text in copies["text"]])
+    return pd.concat([train, copies])
 
 
 class WeightAverage(transformers.TrainerCallback):
@@ -113,18 +108,21 @@ def run(name, seed):
     copies, dropout = changes.pop("copies", None), changes.pop("dropout", None)
     notebook, folder = Notebook(), tempfile.mkdtemp()
     given = {"output_dir": folder, "figures_dir": folder, "offline_fallback": False}
-    cells = notebook.up_to(*LOAD, *AUDIT, **{**given, **BASE, **changes, "seed": seed})
+    plots = ("distribution", "lengths-plot")
+    cells = notebook.up_to("subset", *plots, **{**given, **BASE, **changes, "seed": seed})
     if copies:
-        cells["dataset"]["train"] = with_copies(cells["dataset"]["train"], copies, seed)
-    cells = notebook.run(*TOKENS, *MODEL, *TRAINER[:-1], **cells)
+        cells["splits"]["train"] = with_copies(cells["splits"]["train"], copies, seed)
+    between = notebook.between("class-weights", "schedule", *plots)
+    cells = notebook.run(*between, "trainer-class", **cells)
     if dropout is not None:
         for module in cells["model"].modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = dropout
-    off = {"report_to": [], "disable_tqdm": True, "save_strategy": "no", "output_dir": folder}
-    off |= {"load_best_model_at_end": False}
-    cells["training_arguments"] = dataclasses.replace(cells["training_arguments"], **off)
-    trainer, average = notebook.run("trainer", **cells)["trainer"], WeightAverage()
+    cells["schedule"] |= {"report_to": [], "disable_tqdm": True, "save_strategy": "no"}
+    cells["schedule"] |= {"load_best_model_at_end": False}
+    cells |= {"checkpoint_folder": folder, "terminal": None}
+    trainer = notebook.run("training-arguments", "trainer", **cells)["trainer"]
+    average = WeightAverage()
     trainer.compute_metrics = scores
     trainer.remove_callback(transformers.EarlyStoppingCallback)
     trainer.add_callback(average)
@@ -133,25 +131,6 @@ def run(name, seed):
         average.replace(trainer.model)
     found = trainer.evaluate()
     print(json.dumps({n: found[f"eval_{n}"] for n in ("accuracy", "macro_f1", "log_loss")}))
-
-
-def soup(folders):
-    """Validation metrics of the mean of several runs' weights, and the mean of their metrics.
-
-    Wortsman et al. (2022), https://arxiv.org/abs/2203.05482
-    """
-    records = [json.loads((folder / "metrics.json").read_text()) for folder in folders]
-    states = [load_file(folder / "model" / "model.safetensors") for folder in folders]
-    place = tempfile.mkdtemp()
-    given = {**records[0]["parameters"], "output_dir": place, "figures_dir": place}
-    trainer = Notebook().up_to(*TO_TRAINER, **given)["trainer"]
-    mean = {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}
-    trainer.model.load_state_dict(mean)
-    trainer.remove_callback(transformers.integrations.WandbCallback)
-    output = trainer.predict(trainer.eval_dataset)
-    names = ("accuracy", "macro_f1", "log_loss")
-    runs = {n: float(np.mean([record["validation"][n] for record in records])) for n in names}
-    return {"soup": scores(output), "runs": runs, "seeds": len(records)}
 
 
 def scores(output):
@@ -169,7 +148,6 @@ def main():
     parser.add_argument("--recipes", nargs="+", default=list(RECIPES), choices=list(RECIPES))
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--one", action="store_true", help="run the first of both in this process")
-    parser.add_argument("--soup", nargs="+", type=Path, help="folders of runs to average instead")
     options = parser.parse_args()
     if options.one:
         transformers.logging.set_verbosity_error()
@@ -177,10 +155,6 @@ def main():
         return run(options.recipes[0], options.seeds[0])
     found = json.loads(PATH.read_text()) if PATH.exists() else {"validation": {}}
     found |= circumstances() | {"base": BASE}
-    if options.soup:
-        model = json.loads((options.soup[0] / "metrics.json").read_text())["inputs"]["model_name"]
-        found.setdefault("soup", {})[model.split("/")[-1]] = soup(options.soup)
-        return PATH.write_text(json.dumps(found, indent=1) + "\n")
 
     def start(name, seed):
         command = [sys.executable, __file__, "--one", "--recipes", name, "--seeds", str(seed)]
