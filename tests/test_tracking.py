@@ -133,7 +133,11 @@ def test_private_texts_are_not_uploaded(notebook, setup):
     """log_texts bounds the table of predictions, or leaves it out."""
     wandb, logged = __import__("wandb"), []
     given = {"test_labels": np.array([0, 1] * 5), "test_predicted": np.array([0, 1] * 5)}
-    given |= {"test_probabilities": np.full((10, 2), 0.5), "class_names": ["a", "b"], "wandb": wandb}
+    given |= {
+        "test_probabilities": np.full((10, 2), 0.5),
+        "class_names": ["a", "b"],
+        "wandb": wandb,
+    }
     given |= {"losses": pd.DataFrame({"text": ["private"] * 10}), "figures": {}}
     given |= {"figures_folder": ROOT, "run": types.SimpleNamespace(log=logged.append)}
     for number in (0, 3):

@@ -113,11 +113,16 @@ def answer():
 def origins():
     """Where and from which commit each file was measured."""
     rows = []
-    for path in [*sorted((ROOT / "figures").glob("*.json")), ROOT / "figures/reference/machine.json"]:
+    for path in [
+        *sorted((ROOT / "figures").glob("*.json")),
+        ROOT / "figures/reference/machine.json",
+    ]:
         found = json.loads(path.read_text(encoding="utf-8"))
         ceiling = f"{found['ceiling_flop_per_second'] / 1e9:.0f}"
         machine = f"{found['machine']}, {found['precision']}"
-        rows.append([f"`{path.relative_to(ROOT / 'figures')}`", machine, ceiling, found["commit"][:7]])
+        rows.append(
+            [f"`{path.relative_to(ROOT / 'figures')}`", machine, ceiling, found["commit"][:7]]
+        )
     return table(["file", "machine, precision", "ceiling, GFLOP/s", "commit"], rows)
 
 

@@ -56,7 +56,9 @@ def log(ident, records):
 def without_artifacts(content):
     """Return a log without the records of artifacts."""
     kinds = ("artifact", "use_artifact")
-    kept = [r for r in records(content) if Record.FromString(r).WhichOneof("record_type") not in kinds]
+    kept = [
+        r for r in records(content) if Record.FromString(r).WhichOneof("record_type") not in kinds
+    ]
     return log(content[:IDENT], kept)
 
 
