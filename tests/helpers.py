@@ -53,8 +53,8 @@ class Notebook:
 
 
 def clean_environment(folder, environment):
-    """Return the environment without W&B's and the Hub's settings, their files below folder."""
-    clean = {k: v for k, v in os.environ.items() if not re.match("WANDB_|HF_", k)}
+    """Return the environment without settings of W&B, Hub and pytest, their files below folder."""
+    clean = {k: v for k, v in os.environ.items() if not re.match("WANDB_|HF_|PYTEST_", k)}
     places = {"WANDB_DIR": folder, "WANDB_DATA_DIR": folder / "data", "HF_HOME": folder / "hf"}
     joined = {**clean, **{name: str(place) for name, place in places.items()}, **environment}
     return {name: value for name, value in joined.items() if value}

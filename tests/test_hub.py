@@ -58,8 +58,8 @@ def test_only_the_configuration_is_fetched(real_data):
 def test_cached(real_data, tmp_path):
     online = load_data(tmp_path)
     assert DATASET_SHA256 in online.stdout, online.stderr[-2000:]
-    assert load_data(tmp_path, HF_HUB_OFFLINE="1").stdout == online.stdout
-    assert load_data(tmp_path, **NO_HUB).stdout == online.stdout
+    for offline in ({"HF_HUB_OFFLINE": "1"}, NO_HUB):
+        assert load_data(tmp_path, **offline).stdout.endswith(online.stdout)
 
 
 def test_hub_gone_after_the_data(real_data, setup, tmp_path):
