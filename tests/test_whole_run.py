@@ -125,7 +125,7 @@ def test_wandb_record_agrees_with_metrics_json(sample_run, record, tracked):
             found = [summary[f"{split}/{name}{end}"] for end in ("", "_low", "_high")]
             assert found == pytest.approx(expected)
     lines = wandb_inspect(sample_run.wandb_folder).splitlines()
-    history = [line for line in lines if '"type":"history"' in line and "test/" in line]
+    history = [line for line in lines if '"type":"history"' in line and '"test/' in line]
     (logged,) = [dict(re.findall(r'"test/(\w+)":([-\d.e]+)', line)) for line in history]
     assert {name: float(value) for name, value in logged.items()} == {
         name: pytest.approx(record["test"][name]) for name in record["test"]["intervals"]
