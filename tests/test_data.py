@@ -151,6 +151,7 @@ BAD = {
     "a label that is no class": (hub_like("label", -1), "test, row 5"),
     "lists of labels": (jsonl(label=[[0, 1]] * 60), "train, row 0"),
     "a class of test only": (PINK, "pink"),
+    "a class called label": (csv(label=["label", "b"] * 30), "rename"),
     "one class only": (csv(label="red"), "a second class"),
     "a class of one text": (csv(label=["red", *["green"] * 59]), "class 'red' has 1 of 60"),
     "20 texts of 3 classes": (raw("a.csv", frame()[:20].to_csv(index=False)), "has 6 of 20"),
