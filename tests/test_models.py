@@ -109,8 +109,8 @@ def test_former_head_is_left_out(run, pretrained, classes):
     auto, many = transformers.AutoModelForSequenceClassification, {**SIZES, "num_labels": classes}
     many |= {"problem_type": "multi_label_classification"}
     heads = []
-    for folder in (pretrained("bert", many, auto), pretrained("bert", SIZES)):
-        model = run(folder)["model"]
+    for checkpoint in ((many, auto), (SIZES,)):
+        model = run(pretrained("bert", *checkpoint))["model"]
         heads.append(model.classifier.weight)
         assert model.config.problem_type == "single_label_classification"
     assert torch.equal(*heads)
