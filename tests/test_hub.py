@@ -128,7 +128,8 @@ def test_started_in_another_folder(notebook, monkeypatch, tmp_path):
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "socks://127.0.0.1:9"])
 def test_proxy_that_is_no_use(sample_cells, tmp_path, proxy):
     """Own files are read; a setting that no client understands is told, not raised."""
-    loaded = load_data(tmp_path, ALL_PROXY=proxy, all_proxy=proxy)
+    settings = dict.fromkeys(["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"], proxy)
+    loaded = load_data(tmp_path, **settings, NO_PROXY="", no_proxy="")
     assert "is_sample: True" in loaded.stdout, loaded.stderr[-2000:]
     assert "The Hub does not answer" in loaded.stdout
 
