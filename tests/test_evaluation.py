@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import seeds
+from helpers import EMOTIONS
 from sklearn import metrics as sk
 from sklearn.linear_model import LogisticRegression
 
@@ -69,9 +71,9 @@ def test_class_that_a_split_lacks(cells, random_case):
 
 @pytest.mark.filterwarnings("error")
 def test_intervals_of_a_tiny_split(cells):
-    """Thirty classes with a text each: every draw lacks some, and has an interval all the same."""
-    probabilities = np.random.default_rng(0).dirichlet(np.ones(30), size=30)
-    draws = cells["bootstrap"](np.arange(30), probabilities)
+    """Ten classes with a text each: every draw lacks some, and has an interval all the same."""
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(10), size=10)
+    draws = cells["bootstrap"](np.arange(10), probabilities)
     assert len(draws) > 990 and np.isfinite(cells["with_intervals"](draws).to_numpy()).all()
 
 
@@ -148,3 +150,34 @@ def test_runs_are_grouped_by_recipe(notebook, setup, tmp_path):
     assert cells["varied"] == ["parameters.num_epochs"]
     table = cells["runs"].groupby("recipe")["test.accuracy"].agg(["count", "mean"])
     assert table.to_numpy().tolist() == [[3, pytest.approx(0.93)], [1, 0.9]]
+
+
+def test_scores_of_several_seeds(random_case):
+    """What makes the headline: the scores are scikit-learn's."""
+    labels, probabilities = random_case
+    predicted, found = probabilities.argmax(axis=1), seeds.scores(*random_case)
+    recall = dict(zip(EMOTIONS, sk.recall_score(labels, predicted, average=None), strict=True))
+    expected = {"accuracy": sk.accuracy_score(labels, predicted)}
+    expected["macro_f1"] = sk.f1_score(labels, predicted, average="macro")
+    expected |= {f"recall_{name}": recall[name] for name in ("love", "surprise")}
+    assert found == pytest.approx(expected)
+    selective = [*seeds.selective(*random_case).values()]
+    assert selective[0] == expected["accuracy"] and selective == sorted(selective)
+
+
+def test_intervals_cover_seeds_and_texts(random_case):
+    """Seeds that agree leave the texts' interval, texts that agree leave the seeds'."""
+    labels, probabilities = random_case
+    truth = np.eye(6)[labels]
+    alike = seeds.with_intervals(labels, np.array([probabilities] * 5))["accuracy"]
+    error = (alike["mean"] * (1 - alike["mean"]) / len(labels)) ** 0.5
+    assert np.ptp(alike["interval"]) == pytest.approx(2 * 1.96 * error, rel=0.1)
+    wrong = np.roll(truth, 1, axis=1)
+    mixed = seeds.with_intervals(labels, np.array([truth, truth, truth, truth, wrong]))["accuracy"]
+    assert mixed["mean"] == 0.8 and mixed["interval"] == pytest.approx([0.4, 1.0])
+    pair = np.array([truth, wrong]), np.array([probabilities, probabilities])
+    less = seeds.with_intervals(labels, *pair)["accuracy"]
+    assert less["mean"] == pytest.approx(0.5 - alike["mean"])
+    assert (
+        less["interval"][0] < -alike["mean"] + 0.05 and less["interval"][1] > 0.95 - alike["mean"]
+    )

@@ -81,6 +81,7 @@ def test_killed_twice_ends_with_the_same_predictions(sample_run, tmp_path):
     assert min(map(int, steps)) >= 28, "nothing is trained twice"
 
 
+@pytest.mark.slow
 def test_interrupted_and_run_again_in_one_kernel(sample_run, tmp_path, monkeypatch):
     """Interrupt, a scratch cell, Run All: it continues. Training again afterwards is refused."""
     for name, value in clean_environment(tmp_path, ENVIRONMENT).items():

@@ -7,7 +7,7 @@ import subprocess
 import nbformat
 import numpy as np
 import pytest
-import tables
+import write_tables
 from executed_copy import REASON, executed_copy
 from helpers import NOTEBOOK, ROOT, outputs, wandb_inspect, wandb_summary
 
@@ -23,17 +23,17 @@ def wandb_folder():
     return folder
 
 
-@pytest.mark.parametrize("path", tables.READMES, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", write_tables.READMES, ids=lambda path: path.parent.name)
 def test_tables_are_those_of_the_json_files(path):
     text = path.read_text(encoding="utf-8")
-    assert tables.filled(text) == text, "python tests/measure/tables.py"
+    assert write_tables.filled(text) == text, "python tests/measure/write_tables.py"
 
 
 def test_reference_run_is_a_full_one_with_the_defaults(record, setup):
     """But for its weights, and for texts in W&B's table."""
-    stand_in = {"model_name": tables.STAND_IN, "log_texts": 0}
+    stand_in = {"model_name": write_tables.STAND_IN, "log_texts": 0}
     assert record["parameters"] == setup["parameters"] | stand_in
-    assert record["inputs"]["model_name"] == tables.STAND_IN
+    assert record["inputs"]["model_name"] == write_tables.STAND_IN
     assert record["inputs"]["model_revision"] is None
     assert record["rows"] == {"train": 15924, "validation": 2000, "test": 2000}
     assert not record["resumed"]
@@ -90,7 +90,7 @@ def test_executed_copy_shows_no_text_of_the_data_set(copy, real_data):
 
 def test_default_has_the_lowest_log_loss_on_validation():
     """As section 4 says, over five seeds."""
-    groups = tables.read("choices.json")["groups"]
+    groups = write_tables.read("choices.json")["groups"]
     mean = {
         name: sum(run["validation"]["log_loss"] for run in runs) / len(runs)
         for name, runs in groups.items()

@@ -1,17 +1,14 @@
-"""Measure speed and memory; recipes are compared within one run, because machines are noisy.
+"""Measure the speed of training; recipes are compared within one run, because machines are noisy.
 
-    python tests/measure/benchmark.py speed   # ceiling, recipes, Trainer's overhead, prediction
-    python tests/measure/benchmark.py growth  # training time and peak memory by number of rows
-    python tests/measure/benchmark.py start   # from the command to the start of training
+    python tests/measure/benchmark.py
 
-Each prints what it found and writes it to figures/benchmark-PART.json.
+It prints what it found and writes it to figures/benchmark-speed.json. On a machine that does
+nothing else, three rounds take about 15 minutes.
 """
 
 import argparse
 import dataclasses
 import json
-import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -25,13 +22,14 @@ import torch
 import transformers
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from helpers import MINILM, ROOT, Notebook, papermill_command
+from helpers import ROOT, Notebook
 
-PARTS = ["speed", "growth", "start", "speed-of", "growth-of"]  # -of: one measurement, as JSON
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 QUIET = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
 QUIET |= {"report_to": [], "disable_tqdm": True, "num_train_epochs": 1}
-RECIPES = ("original", "book", "notebook", "notebook in fp32")
+PADDED = "every text padded to 128 tokens, batch 16"  # the project that this one grew from
+PLAIN = "plain Trainer, batch 64"  # chapter 2 of "Natural Language Processing with Transformers"
+RECIPES = (PADDED, PLAIN, "notebook", "notebook in fp32")
 WARM_UP = 2  # steps left out at the start of each measurement
 
 
@@ -70,7 +68,7 @@ def spread_out(trainer, steps):
 
 
 def measure(trainer):
-    """Train one epoch; return samples/s, real tokens/s, seconds a step and the batches."""
+    """Train one epoch; return samples/s, real tokens/s and the batches."""
     assert trainer.accelerator.mixed_precision == ("bf16" if trainer.args.bf16 else "no")
     batches, clock, collate = [], Clock(), trainer.data_collator
 
@@ -86,7 +84,7 @@ def measure(trainer):
     samples = sum(len(batch["labels"]) for batch in counted)
     tokens = sum(batch["attention_mask"].sum().item() for batch in counted)
     rates = {"samples_per_second": samples / seconds, "tokens_per_second": tokens / seconds}
-    return {**rates, "seconds_per_step": seconds / len(counted)}, batches
+    return rates, batches
 
 
 def recipes(cells):
@@ -108,8 +106,8 @@ def recipes(cells):
         return transformers.Trainer(args=arguments, train_dataset=data, **common)
 
     return {
-        "original": lambda: spread_out(plain_trainer(16, padded()), 12),
-        "book": lambda: spread_out(plain_trainer(64, rows), 10),
+        PADDED: lambda: spread_out(plain_trainer(16, padded()), 12),
+        PLAIN: lambda: spread_out(plain_trainer(64, rows), 10),
         "notebook": lambda: spread_out(own_trainer(cells, rows), 32),
         "notebook in fp32": lambda: spread_out(own_trainer(in_fp32(cells), rows), 12),
     }
@@ -132,25 +130,6 @@ def own_trainer(cells, rows):
     return trainer
 
 
-def bare_loop(cells, batches):
-    """Seconds a step of the same work on the same batches without the Trainer."""
-    model, arguments = cells["model"].train(), cells["training_arguments"]
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5, fused=True)
-    weights = torch.tensor(cells["class_weights"], dtype=torch.float32, device=arguments.device)
-    starts = []
-    for batch in batches:
-        starts.append(time.perf_counter())
-        batch = {name: value.to(arguments.device) for name, value in batch.items()}
-        labels = batch.pop("labels")
-        with torch.autocast(arguments.device.type, torch.bfloat16, cells["precision"] == "bf16"):
-            logits = model(**batch).logits
-        torch.nn.functional.cross_entropy(logits.float(), labels, weight=weights).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-    return (time.perf_counter() - starts[WARM_UP]) / (len(batches) - WARM_UP)
-
-
 def ceiling(tokens, device, dtype, repeats=10):
     """FLOP/s of the matrix products of one encoder layer, for a batch of so many tokens."""
     shapes = [(768, 768)] * 4 + [(768, 3072), (3072, 768)]
@@ -166,19 +145,6 @@ def ceiling(tokens, device, dtype, repeats=10):
     return repeats * sum(2 * tokens * a * b for a, b in shapes) / (time.perf_counter() - start)
 
 
-def prediction(cells, texts):
-    """Texts a second, as the notebook predicts test and as pipeline() does by default."""
-    split = cells["tokenised"]["test"].select(range(texts))
-    start = time.perf_counter()
-    cells["trainer"].predict(split.select(np.argsort(split["length"])))
-    ours = texts / (time.perf_counter() - start)
-    parts = {"model": cells["model"], "tokenizer": cells["tokenizer"]}
-    classify = transformers.pipeline("text-classification", **parts)
-    start = time.perf_counter()
-    classify(list(cells["dataset"]["test"]["text"][:texts]))
-    return {"notebook": ours, "pipeline": texts / (time.perf_counter() - start)}
-
-
 def speed_of(recipe):
     """Measure one recipe; with the notebook's own, all else that is compared with it."""
     cells = cells_up_to_the_trainer()
@@ -189,50 +155,39 @@ def speed_of(recipe):
     rates["flop_per_second"] = flop_per_token * rates.pop("tokens_per_second")
     measured = {f"{recipe} {rate}": value for rate, value in rates.items()}
     if recipe == "notebook":
-        measured["bare loop seconds_per_step"] = bare_loop(cells, batches)
         tokens = round(np.mean([batch["attention_mask"].sum().item() for batch in batches]))
         for dtype in DTYPES.values():
             measured[f"ceiling {dtype} flop_per_second"] = ceiling(tokens, device, dtype)
-        rates = prediction(cells, 640)
-        measured |= {f"prediction by {name} texts_per_second": v for name, v in rates.items()}
     return {"precision": cells["precision"], "measured": measured}
 
 
 def speed(rounds):
     """Measure the recipes in turn, each in a fresh process, several rounds.
 
-    original: fp32, batch 16, padded to 128; book: fp32, batch 64, padded to the batch's longest;
-    notebook: its own trainer and arguments; bare loop: the notebook's batches without the Trainer.
+    The first two train in fp32; notebook: its own trainer and arguments.
     """
     found = []
     for number in range(rounds):
         measured = {}
         for recipe in RECIPES:
-            part = in_a_process("speed-of", "--recipe", recipe)
+            command = [sys.executable, __file__, "--recipe", recipe]
+            output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+            part = json.loads(output.splitlines()[-1])
             measured |= part["measured"]
         found.append(measured | ratios(measured, part["precision"]))
         print(f"round {number + 1} of {rounds} done", flush=True)
     return summary(found)
 
 
-def in_a_process(*options):
-    """Return what this script prints as JSON when run anew with these options."""
-    command = [sys.executable, __file__, *options]
-    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
-    return json.loads(output.splitlines()[-1])
-
-
 def ratios(measured, precision):
     """One round's comparisons: the notebook's speed against the others' and the ceiling's."""
     own = measured["notebook samples_per_second"]
     rate = measured["notebook flop_per_second"]
-    step, bare = measured["notebook seconds_per_step"], measured["bare loop seconds_per_step"]
     return {
-        "notebook / original": own / measured["original samples_per_second"],
-        "notebook / book": own / measured["book samples_per_second"],
+        f"notebook / {PADDED}": own / measured[f"{PADDED} samples_per_second"],
+        f"notebook / {PLAIN}": own / measured[f"{PLAIN} samples_per_second"],
         "notebook / notebook in fp32": own / measured["notebook in fp32 samples_per_second"],
         "notebook / ceiling": rate / measured[f"ceiling {DTYPES[precision]} flop_per_second"],
-        "Trainer's overhead over the bare loop": step / bare - 1,
     }
 
 
@@ -266,75 +221,22 @@ def summary(rounds):
     return {"rounds": len(rounds), "measured": found}
 
 
-def growth_of(rows, model):
-    """Train one epoch on so many rows; return seconds and peak memory."""
-    cells = cells_up_to_the_trainer(**model)
-    train = cells["tokenised"]["train"]
-    train = train.select(np.resize(np.random.default_rng(0).permutation(len(train)), rows))
-    seconds = own_trainer(cells, train).train().metrics["train_runtime"]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"rows": rows, "seconds": seconds, "peak_memory_bytes": peak}
-
-
-def growth(sizes, minilm):
-    """Train on each number of rows in a fresh process; fit the exponent of time in rows."""
-    found = []
-    for rows in sizes:
-        model = ["--minilm"] if minilm else []
-        found.append(in_a_process("growth-of", "--rows", str(rows), *model))
-        print(found[-1], flush=True)
-    logarithms = [np.log([entry[name] for entry in found]) for name in ("rows", "seconds")]
-    model = MINILM["model_name"] if minilm else "DistilBERT's shape"
-    exponent = np.polyfit(*logarithms, 1)[0]
-    return {"model": model, "runs": found, "exponent": exponent}
-
-
-def start(rounds):
-    """Seconds from the papermill command to the start of training, warm caches."""
-    found = []
-    for _ in range(rounds):
-        with tempfile.TemporaryDirectory() as folder:
-            command = [*papermill_command(Path(folder)), "--log-output"]
-            environment = {**os.environ, "WANDB_MODE": "offline", "WANDB_DIR": folder}
-            pipe = {"stderr": subprocess.PIPE, "cwd": ROOT, "env": environment, "bufsize": 0}
-            begun = time.perf_counter()
-            with subprocess.Popen(command, **pipe) as process:
-                seen = b""
-                while b"wandb sync" not in seen:  # what the notebook prints before it trains
-                    seen += process.stderr.read(1)
-                found.append({"seconds to the start of training": time.perf_counter() - begun})
-                process.kill()
-    return summary(found)
-
-
 def main():
-    """Run the part that the command line names."""
+    """Measure all recipes; or one, as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("part", choices=PARTS)
-    parser.add_argument("--recipe", default="notebook")
+    parser.add_argument("--recipe", choices=RECIPES, help="measure this one in this process")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--rows", type=int, nargs="+", default=[2000, 4000, 8000, 16000, 64000])
-    parser.add_argument("--minilm", action="store_true", help="all-MiniLM-L6-v2, not DistilBERT")
     options = parser.parse_args()
     transformers.logging.set_verbosity_error()
     datasets.disable_progress_bars()
-    model = MINILM if options.minilm else {}
-    if options.part == "growth-of":
-        return print(json.dumps(growth_of(options.rows[0], model)))
-    if options.part == "speed-of":
+    if options.recipe:
         return print(json.dumps(speed_of(options.recipe)))
-    found = circumstances()  # before the measurement, on a machine that does nothing else
-    found |= {
-        "speed": lambda: speed(options.rounds),
-        "growth": lambda: growth(options.rows, options.minilm),
-        "start": lambda: start(options.rounds),
-    }[options.part]()
-    for name, value in found.get("measured", {}).items():
+    found = circumstances() | speed(options.rounds)
+    for name, value in found["measured"].items():
         low, high = value["range"]
         print(f"{name}: {value['median']:,.4g} ({low:,.4g} to {high:,.4g})")
-    path = ROOT / "figures" / f"benchmark-{options.part}.json"
+    path = ROOT / "figures" / "benchmark-speed.json"
     path.write_text(json.dumps(found, indent=1) + "\n")
-    print(f"written to {path.relative_to(ROOT)}")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
     python tests/measure/recipes.py --seeds 42 43 44 --processes 2
 
 Each recipe changes one thing of the notebook's default at all-MiniLM-L6-v2's size and runs once a
-seed in a process of one thread. Results are kept in figures/recipes.json, run by run; the default's
-own are in figures/choices.json. Augmentation needs WordNet's program `wn` (Debian: wordnet).
+seed in a process of one thread. All, the default too, are scored after their last epoch. Results
+are kept in figures/recipes.json, run by run. Augmentation needs WordNet's program `wn` (Debian:
+wordnet).
 """
 
 import argparse
@@ -34,6 +35,7 @@ from helpers import MINILM, ROOT, Notebook
 BASE = {**MINILM, "learning_rate": 2e-4, "train_batch_size": 64}
 AVERAGED = "average of the weights"
 RECIPES = {
+    "default": {},
     "2 epochs": {"num_epochs": 2},
     "no dropout": {"dropout": 0.0},
     AVERAGED: {},

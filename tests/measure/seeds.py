@@ -3,7 +3,9 @@
     python tests/measure/seeds.py figures/seeds.json outputs outputs/runs/*
     python tests/measure/seeds.py figures/choices.json outputs/runs/*
 
-Runs at all-MiniLM-L6-v2's size that differ from the default are compared with it seed by seed.
+Runs that differ from the default of the same size in one parameter are compared with it, seed by
+seed. Beside trainings with other class weights stands what the logit adjustment makes of the
+default's probabilities. All are test figures; the recipe was chosen on validation.
 """
 
 import argparse
@@ -16,58 +18,63 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmark import circumstances
-from helpers import EMOTIONS
+from helpers import EMOTIONS, Notebook
 
-SIZE = "all-MiniLM-L6-v2"  # at which choices are compared
 KEPT = ("accuracy", "macro_f1", "weighted_roc_auc")
+ALIKE = ("learning_rate", "train_batch_size", "num_epochs")
 RARE = ("love", "surprise")
-LOVE, SURPRISE = (sorted(EMOTIONS).index(name) for name in RARE)
+LEFT_OUT = (0, 0.05, 0.1, 0.2)  # shares of the texts, the least sure first
 
 
-def scores(labels, predicted):
-    """Accuracy, macro F1 and recall on the two rarest classes.
+def scores(labels, probabilities):
+    """Return accuracy, macro F1 and recall on the two rarest classes.
 
-    labels, predicted: (n,) class indices, in the order of sorted class names. scikit-learn's
-    functions give the same, too slowly for as many resamples.
+    labels: (n,) indices into EMOTIONS, probabilities: (n, k). scikit-learn's functions give the
+    same, too slowly for as many resamples.
     """
-    size = labels.max() + 1
-    confusion = np.bincount(labels * size + predicted, minlength=size**2).reshape(size, size)
+    size = len(EMOTIONS)
+    confusion = np.bincount(labels * size + probabilities.argmax(axis=1), minlength=size**2)
+    confusion = confusion.reshape(size, size)
     right, in_class, called = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
     recall = right / in_class
     f1 = 2 * right / (in_class + called)
-    return np.array([right.sum() / len(labels), f1.mean(), *recall[[LOVE, SURPRISE]]])
+    found = {"accuracy": right.sum() / len(labels), "macro_f1": f1.mean()}
+    return found | {f"recall_{name}": recall[EMOTIONS.index(name)] for name in RARE}
 
 
-NAMES = ["accuracy", "macro_f1", *(f"recall_{name}" for name in RARE)]
+def selective(labels, probabilities):
+    """Return the accuracy on the texts that remain without the least sure ones."""
+    right = (probabilities.argmax(axis=1) == labels)[np.argsort(probabilities.max(axis=1))]
+    return {f"{share:.0%}": right[round(share * len(right)) :].mean() for share in LEFT_OUT}
 
 
-def with_interval(runs, others=()):
-    """Mean over seeds of runs' scores, minus others' if given, with 95% bootstrap intervals.
+def with_intervals(labels, runs, others=None, score=scores, draws=1000):
+    """Return the mean over seeds of runs' scores, less others' if given, with 95% intervals.
 
-    runs, others: predictions of the same texts, one table a seed. Each resample draws texts with
-    replacement, the same ones for all runs (Efron and Tibshirani, 1993).
+    runs, others: probabilities of the same texts, shape (seeds, n, k), others paired with runs by
+    seed. Each bootstrap resample draws seeds and texts with replacement, the same for both, so the
+    intervals cover the choice of either (Efron and Tibshirani, 1993).
     """
-    assert all(run["text"].equals(runs[0]["text"]) for run in [*runs, *others])
-    names = sorted(EMOTIONS)
-    labels = np.searchsorted(names, runs[0]["label"])
-    tables = [[np.searchsorted(names, run["predicted"]) for run in some] for some in (runs, others)]
+    generator, (seeds, size, _) = np.random.default_rng(0), runs.shape
 
-    def mean(rows):
-        first, second = (
-            np.mean([scores(labels[rows], predicted[rows]) for predicted in some] or [[0]], axis=0)
-            for some in tables
-        )
-        return first - second
+    def mean(chosen, texts):
+        found = [pd.Series(score(labels[texts], runs[seed, texts])) for seed in chosen]
+        if others is not None:
+            less = [pd.Series(score(labels[texts], others[seed, texts])) for seed in chosen]
+            return sum(found) / len(found) - sum(less) / len(less)
+        return sum(found) / len(found)
 
-    generator = np.random.default_rng(0)
-    draws = generator.integers(len(labels), size=(1000, len(labels)))
-    low, high = np.quantile([mean(rows) for rows in draws], [0.025, 0.975], axis=0)
-    found = zip(NAMES, mean(np.arange(len(labels))), low, high, strict=True)
-    return {name: {"mean": value, "interval": [a, b]} for name, value, a, b in found}
+    resampled = pd.DataFrame(
+        mean(generator.integers(seeds, size=seeds), generator.integers(size, size=size))
+        for _ in range(draws)
+    )
+    value = mean(range(seeds), np.arange(size))
+    bounds = resampled.quantile([0.025, 0.975])
+    return {n: {"mean": value[n], "interval": [*bounds[n]]} for n in value.index}
 
 
 def group_of(record):
-    """What a run's row is called: its model, and what is not the default in its recipe."""
+    """Return what a run's row is called: its model, and what is not the default in its recipe."""
     name = record["inputs"]["model_name"].split("/")[-1]
     given = record["parameters"]
     if given["class_weighting"] != "sqrt":
@@ -76,18 +83,20 @@ def group_of(record):
 
 
 def entry(record):
-    """What is kept of a run's metrics.json."""
-    test, confusion = record["test"], np.array(record["confusion_matrix"])
-    recall = np.diag(confusion) / confusion.sum(axis=1)
-    found = {name: test[name] for name in KEPT}
-    found |= {f"recall_{name}": recall[EMOTIONS.index(name)] for name in RARE}
-    parameters = ("seed", "learning_rate", "train_batch_size", "num_epochs")
-    kept = {name: record["parameters"][name] for name in parameters}
-    kept |= {"recipe": record["recipe"], "note": record["note"]}
+    """Return what is kept of a run's metrics.json."""
+    kept = {name: record["parameters"][name] for name in ("seed", *ALIKE)}
+    kept["recipe"] = record["recipe"]
     kept |= {name: record["environment"][name] for name in ("device", "precision")}
-    kept |= {"peak_memory_bytes": record["peak_memory_bytes"]}
-    validation = {m: record["validation"][m] for m in ("accuracy", "macro_f1", "log_loss")}
-    return kept | {"rows": record["rows"]["test"], "validation": validation, "test": found}
+    kept |= {"peak_memory_bytes": record["peak_memory_bytes"], "rows": record["rows"]["test"]}
+    kept["validation"] = {m: record["validation"][m] for m in ("accuracy", "macro_f1", "log_loss")}
+    return kept | {"test": {name: record["test"][name] for name in KEPT}}
+
+
+def reweighting():
+    """Return the notebook's own reweighted, with the class weights of the default run."""
+    notebook = Notebook()
+    cells = notebook.up_to("class-weights", "distribution", offline_fallback=False)
+    return notebook.run("reweighted", **cells)["reweighted"]
 
 
 def main():
@@ -95,24 +104,34 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path)
     parser.add_argument("folders", nargs="+", type=Path)
-    options, groups = parser.parse_args(), {}
+    options, groups, texts = parser.parse_args(), {}, []
     for folder in options.folders:
         record = json.loads((folder / "metrics.json").read_text())
-        predictions = pd.read_csv(folder / "predictions.csv")
+        predictions = pd.read_csv(folder / "predictions.csv", keep_default_na=False)
+        texts.append(predictions[["text", "label"]])
         runs, seed = groups.setdefault(group_of(record), {}), record["parameters"]["seed"]
         assert seed not in runs, f"{folder}: seed {seed} once more"
-        runs[seed] = record, predictions
-    found = circumstances() | {"groups": {}, "means": {}, "differences": {}}
+        runs[seed] = entry(record), predictions[EMOTIONS].to_numpy()
+    assert all(rows.equals(texts[0]) for rows in texts), "runs of several data sets"
+    labels = texts[0]["label"].map(EMOTIONS.index).to_numpy()
+    arrays = {name: np.array([runs[s][1] for s in sorted(runs)]) for name, runs in groups.items()}
+    found = circumstances() | {"groups": {}, "means": {}, "selective": {}, "differences": {}}
     for name, runs in groups.items():
-        seeds = sorted(runs)
-        recipes = {runs[seed][0]["recipe"] for seed in seeds}
-        assert len(recipes) == 1, f"{name}: runs of several recipes"
-        found["groups"][name] = [entry(runs[seed][0]) for seed in seeds]
-        found["means"][name] = with_interval([runs[seed][1] for seed in seeds])
-        if name.startswith(f"{SIZE}, "):
-            assert seeds == sorted(groups[SIZE]), f"{name}: other seeds than {SIZE}"
-            pairs = [(groups[SIZE][seed][1], runs[seed][1]) for seed in seeds]
-            found["differences"][name] = with_interval(*zip(*pairs, strict=True))
+        found["groups"][name] = [runs[seed][0] for seed in sorted(runs)]
+        alike = [[run[p] for p in (*ALIKE, "precision")] for run in found["groups"][name]]
+        assert all(values == alike[0] for values in alike), f"{name}: runs of several recipes"
+        found["means"][name] = with_intervals(labels, arrays[name])
+        found["selective"][name] = with_intervals(labels, arrays[name], score=selective)
+        default = name.split(", ")[0]
+        if name == default:
+            continue
+        assert sorted(runs) == sorted(groups[default]), f"{name}: other seeds than {default}"
+        pair = {"trained": with_intervals(labels, arrays[default], arrays[name])}
+        if "weights" in name:
+            adjust, weighting = reweighting(), name.split(" ")[-1]
+            adjusted = np.array([adjust(run, weighting) for run in arrays[default]])
+            pair["adjusted"] = with_intervals(labels, arrays[default], adjusted)
+        found["differences"][name] = pair
     options.file.write_text(json.dumps(found, indent=1) + "\n")
 
 

@@ -1,6 +1,6 @@
 """Write the tables of README.md and figures/README.md from the JSON files in figures/.
 
-    python tests/measure/tables.py
+    python tests/measure/write_tables.py
 
 Each table stands between <!-- NAME --> and <!-- end -->; everything else is left as it is.
 """
@@ -144,41 +144,57 @@ def validation():
 
 
 def differences():
-    """What the default changes, in points, with 95% paired bootstrap intervals."""
+    """What the default changes, in points, over seeds and texts, with 95% intervals.
+
+    "adjusted": not trained, but made from the default's probabilities by the logit adjustment.
+    """
     rows = []
-    for name, scores in read("choices.json")["differences"].items():
-        points = [100 * np.array([s["mean"], *s["interval"]]) for s in scores.values()]
-        shown = [bracketed(mean, bounds, "+z.1f") for mean, *bounds in points]
-        rows.append([f"default − {name.split(', ')[1].removeprefix('weights ')}", *shown])
-    head = ["points on test", "accuracy", "macro F1", "recall, love", "recall, surprise"]
-    return table(head, rows)
+    for name, pair in read("choices.json")["differences"].items():
+        other = name.split(", ")[1].removeprefix("weights ")
+        for kind, scores in pair.items():
+            points = [100 * np.array([s["mean"], *s["interval"]]) for s in scores.values()]
+            shown = [bracketed(mean, bounds, "+z.1f") for mean, *bounds in points]
+            rows.append([f"default − {other}", kind, *shown])
+    names = ["accuracy", "macro F1", "recall, love", "recall, surprise"]
+    return table(["points on test", "the other is", *names], rows)
 
 
-def less_default(runs):
-    """A recipe's validation metrics minus the default's, one row a seed."""
-    default = {run["seed"]: run["validation"] for run in groups()["all-MiniLM-L6-v2"]}
-    return pd.DataFrame(runs.values()) - pd.DataFrame([default[int(seed)] for seed in runs])
+def selective():
+    """Accuracy on the texts that remain without the least sure ones."""
+    found = read("seeds.json")["selective"][STAND_IN]
+    shown = [bracketed(score["mean"], score["interval"]) for score in found.values()]
+    return table(
+        ["left out", *("nothing" if n == "0%" else n for n in found)], [["accuracy", *shown]]
+    )
 
 
 def recipes():
-    """Validation metrics of each recipe, and their distance from the default's, over seeds."""
-    names, rows = ("accuracy", "macro_f1", "log_loss"), []
-    for name, runs in read("recipes.json")["validation"].items():
-        found, less = pd.DataFrame(runs.values()), 100 * less_default(runs)
-        shown = [plus_minus(found[m]) for m in names]
-        shown += [plus_minus(less[m], "+z.1f") for m in names[:2]]
-        rows.append([name, len(found), *shown])
-    head = ["validation", "seeds", *names, "accuracy less default's", "macro F1 less default's"]
-    return table([name.replace("_", " ") for name in head], rows)
+    """Validation metrics of each recipe and its difference to the default, seed by seed."""
+    names, rows, found = (
+        ("accuracy", "macro_f1", "log_loss"),
+        [],
+        read("recipes.json")["validation"],
+    )
+    runs = {name: pd.DataFrame(seeds).T for name, seeds in found.items()}
+    for name, metrics in runs.items():
+        less = 100 * (metrics - runs["default"])
+        shown = [plus_minus(metrics[m]) for m in names]
+        shown += [plus_minus(less[m], "+z.1f") if name != "default" else "" for m in names[:2]]
+        rows.append([name, len(metrics), *shown])
+    head = ["validation", "seeds", "accuracy", "macro F1", "log loss"]
+    return table([*head, "accuracy − default", "macro F1 − default"], rows)
 
 
 def speed():
     """Texts a second of each recipe and the share of the machine's ceiling."""
     found, rows = read("benchmark-speed.json"), []
-    for recipe in ("original", "book", "notebook", "notebook in fp32"):
+    for name in found["measured"]:
+        if not name.endswith(" samples_per_second"):
+            continue
+        recipe = name.removesuffix(" samples_per_second")
         own = found["precision"] if recipe == "notebook" else "fp32"
         ceiling = found["measured"][f"ceiling {DTYPES[own]} flop_per_second"]["median"]
-        rate = found["measured"][f"{recipe} samples_per_second"]
+        rate = found["measured"][name]
         flop = found["measured"][f"{recipe} flop_per_second"]["median"]
         shown = [bracketed(rate["median"], rate["range"], ".1f"), f"{ceiling / 1e9:.0f}"]
         rows.append([recipe, own, *shown, f"{flop / ceiling:.0%}"])
@@ -198,24 +214,6 @@ def ratios():
         if " / " in name
     ]
     return table(["compared within a round", "median [range]"], rows)
-
-
-def growth():
-    """Time of an epoch and largest memory by the number of train rows."""
-    rows = [
-        [f"{run['rows']:,}", f"{run['seconds']:.0f}", f"{run['peak_memory_bytes'] / 2**30:.2f}"]
-        for run in read("benchmark-growth.json")["runs"]
-    ]
-    return table(["rows", "seconds", "GiB"], rows)
-
-
-def start():
-    """Seconds from the papermill command to the start of training."""
-    rows = [
-        [name, bracketed(found["median"], found["range"], ".1f")]
-        for name, found in read("benchmark-start.json")["measured"].items()
-    ]
-    return table(["with warm caches", "median [range]"], rows)
 
 
 def published():
