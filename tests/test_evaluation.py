@@ -71,9 +71,9 @@ def test_class_that_a_split_lacks(cells, random_case):
 
 @pytest.mark.filterwarnings("error")
 def test_intervals_of_a_tiny_split(cells):
-    """Ten classes with a text each: every draw lacks some, and has an interval all the same."""
-    probabilities = np.random.default_rng(0).dirichlet(np.ones(10), size=10)
-    draws = cells["bootstrap"](np.arange(10), probabilities)
+    """Thirty classes with a text each: every draw lacks some, and has an interval all the same."""
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(30), size=30)
+    draws = cells["bootstrap"](np.arange(30), probabilities)
     assert len(draws) > 990 and np.isfinite(cells["with_intervals"](draws).to_numpy()).all()
 
 

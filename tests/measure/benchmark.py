@@ -33,12 +33,12 @@ RECIPES = (PADDED, PLAIN, "notebook", "notebook in fp32")
 WARM_UP = 2  # steps left out at the start of each measurement
 
 
-def cells_up_to_the_trainer(**parameters):
-    """Run the notebook's own cells up to its trainer, with parameters replaced."""
+def cells_up_to_the_trainer():
+    """Run the notebook's own cells up to its trainer."""
     folder = tempfile.mkdtemp()
     skipped = ("environment", "folders", "secrets", "start-run", "terminal", "start-tracking")
     skipped += ("place", "training-arguments", "trainer", "distribution", "lengths-plot")
-    cells = Notebook().up_to("trainer", *skipped, offline_fallback=False, **parameters)
+    cells = Notebook().up_to("trainer", *skipped, offline_fallback=False)
     cells |= {"checkpoint_folder": folder, "terminal": None}
     return Notebook().run("training-arguments", "trainer", **cells)
 

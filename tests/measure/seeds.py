@@ -9,6 +9,7 @@ default's probabilities. All are test figures; the recipe was chosen on validati
 """
 
 import argparse
+import functools
 import json
 import sys
 from pathlib import Path
@@ -92,6 +93,7 @@ def entry(record):
     return kept | {"test": {name: record["test"][name] for name in KEPT}}
 
 
+@functools.cache  # it loads the data set
 def reweighting():
     """Return the notebook's own reweighted, with the class weights of the default run."""
     notebook = Notebook()

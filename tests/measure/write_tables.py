@@ -163,19 +163,15 @@ def selective():
     """Accuracy on the texts that remain without the least sure ones."""
     found = read("seeds.json")["selective"][STAND_IN]
     shown = [bracketed(score["mean"], score["interval"]) for score in found.values()]
-    return table(
-        ["left out", *("nothing" if n == "0%" else n for n in found)], [["accuracy", *shown]]
-    )
+    head = ["left out", *("nothing" if share == "0%" else share for share in found)]
+    return table(head, [["accuracy", *shown]])
 
 
 def recipes():
     """Validation metrics of each recipe and its difference to the default, seed by seed."""
-    names, rows, found = (
-        ("accuracy", "macro_f1", "log_loss"),
-        [],
-        read("recipes.json")["validation"],
-    )
-    runs = {name: pd.DataFrame(seeds).T for name, seeds in found.items()}
+    names, rows = ("accuracy", "macro_f1", "log_loss"), []
+    validation = read("recipes.json")["validation"]
+    runs = {name: pd.DataFrame(seeds).T for name, seeds in validation.items()}
     for name, metrics in runs.items():
         less = 100 * (metrics - runs["default"])
         shown = [plus_minus(metrics[m]) for m in names]
@@ -187,14 +183,11 @@ def recipes():
 
 def speed():
     """Texts a second of each recipe and the share of the machine's ceiling."""
-    found, rows = read("benchmark-speed.json"), []
-    for name in found["measured"]:
-        if not name.endswith(" samples_per_second"):
-            continue
-        recipe = name.removesuffix(" samples_per_second")
+    found, rows, ending = read("benchmark-speed.json"), [], " samples_per_second"
+    for recipe in [n.removesuffix(ending) for n in found["measured"] if n.endswith(ending)]:
         own = found["precision"] if recipe == "notebook" else "fp32"
         ceiling = found["measured"][f"ceiling {DTYPES[own]} flop_per_second"]["median"]
-        rate = found["measured"][name]
+        rate = found["measured"][recipe + ending]
         flop = found["measured"][f"{recipe} flop_per_second"]["median"]
         shown = [bracketed(rate["median"], rate["range"], ".1f"), f"{ceiling / 1e9:.0f}"]
         rows.append([recipe, own, *shown, f"{flop / ceiling:.0%}"])
