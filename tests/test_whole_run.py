@@ -176,11 +176,9 @@ def test_terminal_shows_the_training_and_the_result(sample_run, record):
 
 
 def test_no_fallback_stops_before_training(tmp_path):
-    environment = {**NO_HUB, "WANDB_MODE": "disabled"}
-    finished = papermill(tmp_path, environment, offline_fallback=False)
-    assert finished.returncode != 0 and not (tmp_path / "out").exists()
-    for word in ("ConnectionError", "HF_ENDPOINT", "HF_HOME", "dair-ai/emotion"):
-        assert word in finished.stderr
+    with pytest.raises(AssertionError, match="(?s)ConnectionError.*emotion.*HF_ENDPOINT.*HF_HOME"):
+        papermill(tmp_path, {**NO_HUB, "WANDB_MODE": "disabled"}, offline_fallback=False)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
@@ -194,7 +192,6 @@ def test_a_hundred_classes_with_odd_names(tmp_path, minilm_folder):
         rows.to_csv(tmp_path / "data" / f"{split}.csv", index=False)
     own = {"dataset_name": tmp_path / "data", "model_name": minilm_folder, "num_epochs": 1}
     finished = papermill(tmp_path, {**NO_HUB, "WANDB_MODE": "offline"}, **own)
-    assert finished.returncode == 0, finished.stderr[-3000:]
     shown = outputs(finished.notebook)
     assert "test has no text of" in shown and "Glyph" not in shown
     assert "cannot be drawn" not in shown
@@ -233,7 +230,6 @@ def test_own_data(real_data, tmp_path):
     recipe = {"learning_rate": 1e-3, "num_epochs": 1, "lora_rank": 4}
     environment = {"HF_ENDPOINT": huggingface_hub.constants.ENDPOINT, "WANDB_MODE": "disabled"}
     finished = papermill(tmp_path, environment, **recipe, **own)
-    assert finished.returncode == 0, finished.stderr[-3000:]
     shown = outputs(finished.notebook)
     assert "No validation split" in shown and "No test split" in shown
     predictions = pd.read_csv(tmp_path / "out" / "predictions.csv")

@@ -1,22 +1,20 @@
 """Compare training recipes on validation, by hand; test is never predicted here.
 
-    python tests/measure/recipes.py --seeds 42 43 44 --processes 2
+    OMP_NUM_THREADS=1 python tests/measure/recipes.py
 
 Each recipe changes one thing of the notebook's default at all-MiniLM-L6-v2's size and runs once a
-seed in a process of one thread. All, the default too, are scored after their last epoch. Results
-are kept in figures/recipes.json, run by run. Augmentation needs WordNet's program `wn` (Debian:
-wordnet).
+seed. All, the default too, are scored after their last epoch. Results are kept in
+figures/recipes.json, run by run; those that it has are not run again. Augmentation needs WordNet's
+program `wn` (Debian: wordnet).
 """
 
-import argparse
 import functools
+import itertools
 import json
-import os
 import re
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import datasets
@@ -42,6 +40,7 @@ RECIPES = {
     "rare classes twice": {"copies": "same"},
     "rare classes twice, augmented": {"copies": "augmented"},
 }
+SEEDS = (42, 43, 44)
 RARE = ("love", "surprise")
 PATH = ROOT / "figures" / "recipes.json"
 
@@ -105,7 +104,7 @@ class WeightAverage(transformers.TrainerCallback):
 
 
 def run(name, seed):
-    """Train one recipe with one seed; print its validation metrics at the end."""
+    """Train one recipe with one seed; return its validation metrics at the end."""
     changes = {**RECIPES[name]}
     copies, dropout = changes.pop("copies", None), changes.pop("dropout", None)
     notebook, folder = Notebook(), tempfile.mkdtemp()
@@ -132,7 +131,7 @@ def run(name, seed):
     if name == AVERAGED:
         average.replace(trainer.model)
     found = trainer.evaluate()
-    print(json.dumps({n: found[f"eval_{n}"] for n in ("accuracy", "macro_f1", "log_loss")}))
+    return {n: found[f"eval_{n}"] for n in ("accuracy", "macro_f1", "log_loss")}
 
 
 def scores(output):
@@ -143,39 +142,14 @@ def scores(output):
     return found | {"macro_f1": f1_score(labels, logits.argmax(1), average="macro")}
 
 
-def main():
-    """Run each recipe with each seed that figures/recipes.json lacks; print the means."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[42, 43, 44])
-    parser.add_argument("--recipes", nargs="+", default=list(RECIPES), choices=list(RECIPES))
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--one", action="store_true", help="run the first of both in this process")
-    options = parser.parse_args()
-    if options.one:
-        transformers.logging.set_verbosity_error()
-        datasets.disable_progress_bars()
-        return run(options.recipes[0], options.seeds[0])
+if __name__ == "__main__":
+    transformers.logging.set_verbosity_error()
+    datasets.disable_progress_bars()
     found = json.loads(PATH.read_text()) if PATH.exists() else {"validation": {}}
     found |= circumstances() | {"base": BASE}
-
-    def start(name, seed):
-        command = [sys.executable, __file__, "--one", "--recipes", name, "--seeds", str(seed)]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        options = {"capture_output": True, "text": True, "check": True, "env": environment}
-        output = subprocess.run(command, **options).stdout
-        metrics = json.loads(output.splitlines()[-1])
-        found["validation"].setdefault(name, {})[str(seed)] = metrics
-        PATH.write_text(json.dumps(found, indent=1) + "\n")
-
-    with ThreadPoolExecutor(options.processes) as pool:
-        runs = [(name, seed) for seed in options.seeds for name in options.recipes]
-        runs = [pair for pair in runs if str(pair[1]) not in found["validation"].get(pair[0], {})]
-        for result in [pool.submit(start, *pair) for pair in runs]:
-            result.result()
-    for name, seeds in found["validation"].items():
-        means = pd.DataFrame(seeds).mean(axis=1).round(4).to_dict()
-        print(f"{name}: {means}, {len(seeds)} seeds")
-
-
-if __name__ == "__main__":
-    main()
+    for seed, name in itertools.product(SEEDS, RECIPES):
+        runs = found["validation"].setdefault(name, {})
+        if str(seed) not in runs:
+            runs[str(seed)] = run(name, seed)
+            PATH.write_text(json.dumps(found, indent=1) + "\n")
+            print(name, seed, runs[str(seed)], flush=True)
