@@ -93,6 +93,7 @@ def online(tmp_path):
 
 
 @NEEDS_SERVER
+@pytest.mark.slow
 def test_online_run_arrives(online, tmp_path):
     """History, summary, flat configuration, lineage, and W&B's own system metrics."""
     finished, received = online(log_model=True)
