@@ -1,15 +1,15 @@
 """What is committed about results: tables, records and sentences agree with the runs' own files."""
 
 import json
+import os
 import re
-import subprocess
 
 import nbformat
 import numpy as np
 import pytest
 import write_tables
 from executed_copy import REASON, executed_copy
-from helpers import NOTEBOOK, ROOT, outputs, wandb_inspect, wandb_summary
+from helpers import NOTEBOOK, ROOT, execute, outputs, wandb_inspect, wandb_summary
 
 
 @pytest.fixture(scope="module")
@@ -106,8 +106,7 @@ def test_a_run_changes_no_tracked_file():
     left += ["figures/calibration.png", "figures/sample/a.png"]
     left += ["wandb/debug.log", "wandb/offline-run-1-a/run-a.wandb"]
     command = ["git", "check-ignore", *left]  # tracked files are never ignored
-    ignored = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert ignored.stdout.split() == left
+    assert execute(command, os.environ).stdout.split() == left
 
 
 READMES = ["README.md", "figures/README.md", "tests/README.md", "wandb/README.md"]

@@ -81,12 +81,12 @@ def test_mode(start, capsys):
 def online(tmp_path):
     """A run on the sample with the real client online; return it and what the server received."""
 
-    def online(*before, server=None, **parameters):
+    def online(server=None, **parameters):
         received = tmp_path / "received.json"
         environment = {**NO_HUB, "WANDB_RECORD": str(received), **(server or {})}
         serve = [sys.executable, WANDB_SERVER, "--"]
         quick = {"num_epochs": 1, "max_train_samples": 64}
-        finished = papermill(tmp_path, environment, *serve, *before, **quick | parameters)
+        finished = papermill(tmp_path, environment, *serve, **quick | parameters)
         return finished, json.loads(received.read_text())
 
     return online

@@ -24,6 +24,7 @@ import torch
 import transformers
 from benchmark import circumstances
 from scipy.special import softmax
+from seeds import RARE
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from sklearn.metrics import f1_score, log_loss
 
@@ -41,7 +42,6 @@ RECIPES = {
     "rare classes twice, augmented": {"copies": "augmented"},
 }
 SEEDS = (42, 43, 44)
-RARE = ("love", "surprise")
 PATH = ROOT / "figures" / "recipes.json"
 
 

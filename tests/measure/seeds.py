@@ -58,12 +58,13 @@ def with_intervals(labels, runs, others=None, score=scores, draws=1000):
     """
     generator, (seeds, size, _) = np.random.default_rng(0), runs.shape
 
-    def mean(chosen, texts):
-        found = [pd.Series(score(labels[texts], runs[seed, texts])) for seed in chosen]
-        if others is not None:
-            less = [pd.Series(score(labels[texts], others[seed, texts])) for seed in chosen]
-            return sum(found) / len(found) - sum(less) / len(less)
+    def average(probabilities, chosen, texts):
+        found = [pd.Series(score(labels[texts], probabilities[seed, texts])) for seed in chosen]
         return sum(found) / len(found)
+
+    def mean(chosen, texts):
+        found = average(runs, chosen, texts)
+        return found if others is None else found - average(others, chosen, texts)
 
     resampled = pd.DataFrame(
         mean(generator.integers(seeds, size=seeds), generator.integers(size, size=size))
@@ -122,10 +123,10 @@ def main():
         found["groups"][name] = [runs[seed][0] for seed in sorted(runs)]
         alike = [[run[p] for p in (*ALIKE, "precision")] for run in found["groups"][name]]
         assert all(values == alike[0] for values in alike), f"{name}: runs of several recipes"
-        found["means"][name] = with_intervals(labels, arrays[name])
-        found["selective"][name] = with_intervals(labels, arrays[name], score=selective)
         default = name.split(", ")[0]
         if name == default:
+            found["means"][name] = with_intervals(labels, arrays[name])
+            found["selective"][name] = with_intervals(labels, arrays[name], score=selective)
             continue
         assert sorted(runs) == sorted(groups[default]), f"{name}: other seeds than {default}"
         pair = {"trained": with_intervals(labels, arrays[default], arrays[name])}
