@@ -32,7 +32,7 @@ class Notebook:
 
     def run(self, *ids, **variables):
         """Execute the cells of these ids, given variables; return the namespace they leave."""
-        namespace = {"__name__": "__main__", "In": [self.cells["parameters"].source], **variables}
+        namespace = {"__name__": "__main__", **variables}
         namespace.setdefault("display", lambda *_: None)
         for id in ids:
             source, name = self.cells[id].source, f"<cell {id}>"
@@ -62,16 +62,16 @@ def clean_environment(folder, environment):
 
 def papermill_command(folder, **parameters):
     """Return the command that executes the notebook with everything it writes below folder."""
-    parameters = {"output_dir": folder / "out", "figures_dir": folder / "figures", **parameters}
+    parameters = {"output_dir": folder / "out", **parameters}
     options = [str(part) for pair in parameters.items() for part in ("-p", *pair)]
     command = [sys.executable, "-m", "papermill", NOTEBOOK, folder / "run.ipynb"]
     return [*command, "--no-progress-bar", *options]
 
 
-def execute(command, environment, cwd=ROOT):
-    """Execute a command to its end; return the finished process with what it printed."""
-    options = {"cwd": cwd, "env": environment, "capture_output": True, "text": True}
-    finished = subprocess.run(command, **options)
+def execute(command, environment, cwd=ROOT, given=None):
+    """Execute a command to its end, given a text to read; return the process with its output."""
+    options = {"cwd": cwd, "env": environment, "capture_output": True, "encoding": "utf-8"}
+    finished = subprocess.run(command, input=given, **options)
     assert finished.returncode == 0, finished.stderr[-3000:]
     return finished
 

@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import threading
 import time
+import types
 
 import filelock
 import nbclient
@@ -112,71 +113,65 @@ def test_interrupted_and_run_again_in_one_kernel(sample_run, tmp_path, monkeypat
         check_same_results(results, sample_run)
         with filelock.FileLock(results / ".lock", timeout=0):
             pass  # it is free
-        with pytest.raises(nbclient.exceptions.CellExecutionError, match="this run has ended"):
-            client.execute_cell(content.cells[ids.index("fit")], ids.index("fit"))
 
 
 @pytest.fixture(scope="module")
 def before_training(notebook, minilm_folder):
-    """Run the cells between the arguments and W&B with changes, without a real model."""
+    """Run the cells between the arguments and W&B, and more, with changes."""
     given = {"dataset_name": str(ROOT / "tests" / "sample"), "model_name": str(minilm_folder)}
-    skipped = ("distribution", "lengths-plot", "longest", "logits")
-    cells = notebook.up_to("trainer-class", *skipped, **given)
+    cells = notebook.up_to("trainer-class", "logits", **given)
 
-    def run(folder, **changes):
+    def run(folder, *more, **changes):
         changed = {**cells, "output_dir": str(folder), **changes}
-        return notebook.run("recipe", "environment", "folders", **changed)
+        return notebook.run("recipe", "folders", *more, **changed)
 
     run.cells = cells
     return run
 
 
-def test_torn_checkpoint_is_removed_for_the_one_before_it(before_training, tmp_path):
-    cells = before_training(tmp_path)
-    folder, state = cells["checkpoint_folder"], json.dumps({"log_history": []}, indent=2) + "\n"
-    for step, text in {9: state, 10: state, 11: state[:-2], 12: None}.items():
-        (folder / f"checkpoint-{step}").mkdir(parents=True)
-        if text:
-            (folder / f"checkpoint-{step}" / "trainer_state.json").write_text(text)
-    cells["training_arguments"] = before_training.cells["transformers"].TrainingArguments(
-        str(folder), use_cpu=True
-    )
-    assert cells["last_checkpoint"]() == str(folder / "checkpoint-10")
-    assert {path.name for path in folder.glob("checkpoint-*")} == {"checkpoint-9", "checkpoint-10"}
-    cells["lock"].release(force=True)
+def test_continues_from_the_last_whole_checkpoint(before_training, tmp_path):
+    """The Trainer writes a checkpoint's trainer_state.json last."""
+    asked = []
+    trainer = types.SimpleNamespace(train=lambda **options: asked.append(options))
+    folder = before_training(tmp_path, "fit", trainer=trainer)["checkpoint_folder"]
+    for step in (9, 10, 11):
+        (folder / f"checkpoint-{step}").mkdir()
+        if step < 11:
+            (folder / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
+    before_training(tmp_path, "fit", trainer=trainer)
+    checkpoints = [None, str(folder / "checkpoint-10")]
+    assert asked == [{"resume_from_checkpoint": checkpoint} for checkpoint in checkpoints]
 
 
 def test_another_run_has_another_folder(before_training, notebook, tmp_path):
     """Other arguments, data, weights, versions or loss: other checkpoints. Not a scratch cell."""
     cells, base = before_training.cells, before_training(tmp_path)
-    fewer = {**cells["tokenised"], "train": cells["tokenised"]["train"].select(range(9))}
-    edited = notebook.cells["weighted-loss"].source.replace("total / num", "2 * total / num")
-    namespace = notebook.run("weighted-loss", **cells)
+    parameters, recipe = cells["parameters"], base["recipe_hash"]
+
+    def edited_loss(old, new):
+        namespace = {**cells}
+        exec(notebook.cells["weighted-loss"].source.replace(old, new), namespace)
+        return namespace["weighted_loss"]
+
+    (tmp_path / "other.safetensors").write_bytes(b"other weights")
     others = [
         {"learning_rate": 1e-4},
-        {"seed": 43},
-        {"tokenised": fewer},
+        {"parameters": {**parameters, "max_train_samples": 9}},
+        {"sources": {**cells["sources"], "dataset_sha256": "another"}},
+        {"model_folder": tmp_path},
         {"class_weights": cells["balanced"]},
         {"version": lambda package: "0.1" if package == "peft" else cells["version"](package)},
-        {"weight_files": []},
+        {"weighted_loss": edited_loss("total / num", "2 * total / num")},
+        {"weighted_loss": edited_loss("(class_weights", "(balanced")},
     ]
-    hashes = {before_training(tmp_path, **change)["run_hash"] for change in others}
-    notebook.cells["edited-loss"] = type(notebook.cells["weighted-loss"])(source=edited)
-    loss = notebook.run("edited-loss", **namespace)["weighted_loss"]
-    del notebook.cells["edited-loss"]
-    edited = before_training(tmp_path, weighted_loss=loss)
-    assert len({base["run_hash"], edited["run_hash"], *hashes}) == 8
-    assert edited["recipe_hash"] != base["recipe_hash"], "a column of its own among the runs"
-    same = before_training(tmp_path / "b", In=["scratch"], log_texts=1, run_name="x")
-    assert same["run_hash"] == base["run_hash"]
-    seed = before_training(tmp_path, seed=43)
-    assert seed["recipe_hash"] == base["recipe_hash"], "a recipe has several seeds"
-    seed["lock"].release(force=True), same["lock"].release(force=True)
-
-
-def test_processes_share_a_step_s_texts(before_training, tmp_path):
-    with pytest.raises(ValueError, match="train_batch_size = 32: no multiple of 3"):
-        before_training(tmp_path, processes=3)
+    recipes = [before_training(tmp_path, **change)["recipe_hash"] for change in others]
+    assert len({recipe, *recipes}) == 1 + len(others)
+    same = {**parameters, "log_texts": 1, "run_name": "x"}
+    same = before_training(tmp_path, parameters=same, run_name="x", scratch=1)
+    assert same["recipe_hash"] == recipe
+    seed = before_training(tmp_path, parameters={**parameters, "seed": 43}, seed=43)
+    assert seed["recipe_hash"] == recipe, "a recipe has several seeds"
+    assert seed["checkpoint_folder"] != base["checkpoint_folder"]
 
 
 def test_second_run_into_one_folder_is_refused(before_training, tmp_path):
@@ -190,16 +185,26 @@ def test_second_run_into_one_folder_is_refused(before_training, tmp_path):
         pass  # one release is enough
 
 
-def test_no_room_for_checkpoints(before_training, tmp_path):
-    """Found out before training: three checkpoints with AdamW's two moments, and the model."""
-    with pytest.raises(OSError, match="output_dir = .* GB free, .* needed"):
-        before_training(tmp_path, trained=10**15)
+def test_foreign_results_are_left_alone(before_training, tmp_path):
+    """Refused before training, also when tried again. A run's own results are replaced."""
+    for name in ("model/notes.txt", "predictions.csv", "metrics.json", "figures/mine.png"):
+        folder = tmp_path / name.replace("/", "-")
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text("mine")
+        for _ in range(2):
+            with pytest.raises(FileExistsError, match="output_dir = "):
+                before_training(folder)
+        assert [path for path in folder.rglob("*") if path.is_file()] == [folder / name]
+        assert (folder / name).read_text() == "mine"
+    before_training(tmp_path / "own")["lock"].release()
+    (tmp_path / "own" / "predictions.csv").write_text("of a run")
+    before_training(tmp_path / "own")
 
 
 @pytest.mark.slow
 def test_thirty_epochs_do_not_grow(tmp_path):
     """Memory does not creep, checkpoints do not pile up."""
-    parameters = {"num_epochs": 30, "early_stopping_patience": 30, "max_train_samples": 64}
+    parameters = {"num_epochs": 30, "max_train_samples": 64}
     command = papermill_command(tmp_path, **parameters)
     environment = clean_environment(tmp_path, ENVIRONMENT)
     started = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
