@@ -3,13 +3,16 @@
 import contextlib
 import filecmp
 import json
+import os
 import re
 import signal
 import statistics
 import subprocess
+import sys
 import threading
 import time
 import types
+from pathlib import Path
 
 import filelock
 import nbclient
@@ -20,7 +23,9 @@ from helpers import (
     NO_HUB,
     NOTEBOOK,
     ROOT,
+    WANDB_SERVER,
     clean_environment,
+    execute,
     outputs,
     papermill,
     papermill_command,
@@ -79,6 +84,14 @@ def test_killed_twice_ends_with_the_same_predictions(sample_run, tmp_path):
     assert len(runs) == 3 and len(set(runs)) == 1, "one W&B run"
     steps = re.findall(r'"train/global_step":(\d+)', wandb_inspect(records[-1]))
     assert min(map(int, steps)) >= 28, "nothing is trained twice"
+    if WANDB_SERVER.exists():  # and it arrives whole, uploaded as the notebook says
+        (upload,) = re.findall(r"wandb sync \S+", outputs(finished.notebook))
+        environment = clean_environment(tmp_path, {"WANDB_RECORD": str(tmp_path / "received.json")})
+        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+        execute([sys.executable, WANDB_SERVER, "--", "bash", "-c", upload], environment)
+        (run,) = json.loads((tmp_path / "received.json").read_text())["runs"]
+        assert run["state"] == "finished" and "test/accuracy" in run["summary"]
+        assert len([row for row in run["history"] if "eval/loss" in row]) == 3
 
 
 @pytest.mark.slow
@@ -206,7 +219,7 @@ def test_thirty_epochs_do_not_grow(tmp_path):
     """Memory does not creep, checkpoints do not pile up."""
     parameters = {"num_epochs": 30, "max_train_samples": 64}
     command = papermill_command(tmp_path, **parameters)
-    environment = clean_environment(tmp_path, ENVIRONMENT)
+    environment = clean_environment(tmp_path, {**NO_HUB, "WANDB_MODE": "disabled"})
     started = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
     memory, kept = {}, []
     while started.poll() is None:

@@ -75,7 +75,7 @@ def test_all_cells_in_jupyterlab(lab, sample_run):
         assert chatter.all_inner_texts() == []
         drawn = page.locator(".jp-Notebook img")
         widths = drawn.evaluate_all("images => images.map(image => image.naturalWidth)")
-        assert len(widths) == 6 and min(widths) > 300
+        assert len(widths) == 3 and min(widths) > 300
         browser.close()
     ours, papermills = (
         folder / "outputs/sample/predictions.csv",

@@ -8,6 +8,7 @@ import sys
 import types
 from pathlib import Path
 
+import filelock
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,6 +23,7 @@ from helpers import (
     outputs,
     papermill,
     papermill_command,
+    wandb_inspect,
 )
 
 NEEDS_SERVER = pytest.mark.skipif(not WANDB_SERVER.exists(), reason="no W&B server on loopback")
@@ -31,50 +33,62 @@ NEEDS_SERVER = pytest.mark.skipif(not WANDB_SERVER.exists(), reason="no W&B serv
 def start(notebook, setup, monkeypatch, tmp_path):
     """Start a run by the notebook's function; return the modes that it asked wandb.init for."""
 
-    def start(key=False, answers=("init", "artifact"), **environment):
-        for name in ("WANDB_MODE", "WANDB_DISABLED"):
-            monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv("WANDB_DATA_DIR", str(tmp_path))
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
+    def start(key=False, answers=True):
         asked = []
 
-        def ask(call):
-            if call not in answers and asked[-1] is None:
+        def init(mode=None, **_):
+            asked.append(mode)
+            if mode is None and not answers:
                 raise wandb.errors.CommError("the server does not answer")
 
-        def init(mode=None, **options):
-            asked.append(mode)
-            ask("init")
-            run = dict.fromkeys(("log_artifact", "use_artifact"), lambda _: ask("artifact"))
-            return types.SimpleNamespace(offline=mode == "offline", **run)
-
         def login(**_):
-            if key == "malformed":
-                raise ValueError("API key must have 40+ characters")
+            if type(key) is str:
+                raise ValueError(key)
             return key
 
         monkeypatch.setattr(wandb, "init", init)
         monkeypatch.setattr(wandb, "login", login)
-        given = {"checkpoint_folder": tmp_path, "main_process": True}
-        notebook.run("start-run", **setup, **given)["start_run"](artifact=None)
+        given = {"checkpoint_folder": tmp_path, "wandb": wandb}
+        notebook.run("start-run", **setup, **given)["start_run"]()
         return asked
 
     return start
 
 
-def test_mode(start, capsys):
+def test_mode(start, monkeypatch, capsys):
+    """None leaves it to wandb.init: online, or what WANDB_MODE says."""
+    monkeypatch.delenv("WANDB_MODE", raising=False)
     assert start() == ["offline"], "without a key"
-    assert start(key=True) == [None], "with a key, W&B's default, online"
-    for answers in ((), ("init",)):
-        assert start(key=True, answers=answers) == [None, "offline"]
-        assert "does not answer" in capsys.readouterr().out
-    assert start(key="malformed") == ["offline"]
+    assert start(key=True) == [None], "with a key"
+    assert start(key=True, answers=False) == [None, "offline"]
+    assert "does not answer" in capsys.readouterr().out
+    assert start(key="API key must have 40+ characters") == ["offline"]
     assert "40+ characters" in capsys.readouterr().out
-    for mode in ("offline", "disabled", "online"):
-        assert start(WANDB_MODE=mode) == start(key=True, WANDB_MODE=mode) == [mode], "obeyed"
-    assert start(key=True, WANDB_DISABLED="true") == ["disabled"]
-    assert "WANDB_DISABLED is set" in capsys.readouterr().out
+    monkeypatch.setenv("WANDB_MODE", "online")
+    assert start() == start(key=True) == [None]
+    with pytest.raises(wandb.errors.CommError):
+        start(key=True, answers=False)
+
+
+def test_users_environment_wins(notebook, setup, monkeypatch, tmp_path):
+    given = {"WANDB_PROJECT": "mine", "WANDB_RUN_GROUP": "my group", "WANDB_TAGS": "one,two"}
+    given |= {"WANDB_NAME": "my name", "WANDB_JOB_TYPE": "my job", "WANDB_RUN_ID": "myid"}
+    given |= {"WANDB_MODE": "offline", "WANDB_DIR": str(tmp_path), "WANDB_SILENT": "true"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    cells = {"sources": {"model_name": "m"}, "recipe_hash": "a", "note": None, "recorded": {}}
+    cells |= {"environment": {}, "precision": "fp32", "checkpoint_folder": tmp_path}
+    run = notebook.run("start-run", "start-tracking", **setup, **cells, wandb=wandb)["run"]
+    run.finish()
+    (folder,) = (tmp_path / "wandb").glob("offline-run-*-myid")
+    shown = wandb_inspect(folder)
+    for name, value in {
+        "project": "mine",
+        "run_group": "my group",
+        "display_name": "my name",
+    }.items():
+        assert f'"{name}":"{value}"' in shown
+    assert '"tags":["one","two"]' in shown and '"job_type":"my job"' in shown
 
 
 @pytest.fixture
@@ -95,67 +109,54 @@ def online(tmp_path):
 @NEEDS_SERVER
 @pytest.mark.slow
 def test_online_run_arrives(online, tmp_path):
-    """History, summary, flat configuration, lineage, and W&B's own system metrics."""
+    """History, summary, flat configuration, model, and W&B's own system metrics."""
     finished, received = online(log_model=True)
     (run,) = received["runs"]
     record = json.loads((tmp_path / "out" / "sample" / "metrics.json").read_text())
-    rows = [row for row in run["history"] if any(key.startswith("test/") for key in row)]
-    assert [row["test/accuracy"] for row in rows] == [pytest.approx(record["test"]["accuracy"])]
-    assert {key for row in rows for key in row if key.startswith("test/")} == {
-        f"test/{name}" for name in record["test"]["intervals"]
-    }
+    logged = {name for row in run["history"] for name in row}
+    assert {"train/loss", "train/learning_rate", "eval/loss", "eval/macro_f1"} <= logged
+    assert not [name for name in logged if name.startswith(("validation/", "test/"))]
     for split in ("validation", "test"):
         for name, (low, high) in record[split]["intervals"].items():
             found = [run["summary"][f"{split}/{name}{end}"] for end in ("", "_low", "_high")]
             assert found == pytest.approx([record[split][name], low, high])
     assert record["parameters"].items() <= run["config"].items()
-    assert run["job_type"] == "train" and {"bf16", "sqrt"} & {*run["tags"]}
-    (data,), artifacts = run["used_artifacts"], {a["type"]: a for a in run["artifacts"]}
-    assert data["files"][0]["name"] == "sources.json" and data["state"] == "COMMITTED"
-    assert data["metadata"] == record["inputs"]
-    assert artifacts["model"]["name"] == f"model-{record['recipe']}"
+    assert {record["environment"]["precision"], "sqrt", "all-MiniLM-L6-v2"} == {*run["tags"]}
+    artifacts = {artifact["type"]: artifact["name"] for artifact in run["artifacts"]}
+    assert artifacts["model"] == f"model-{record['recipe']}"
     assert run["system_metrics"] and run["state"] == "finished"
     assert "http://127.0.0.1" in outputs(finished.notebook), "the run's address is shown"
 
 
-def test_data_artifacts_differ_with_the_data(notebook, setup, monkeypatch):
-    """W&B versions an artifact by its files alone."""
-    artifacts = []
-    given = {"start_run": lambda artifact, **_: artifacts.append(artifact), "recorded": {}}
-    given |= {"environment": {}, "recipe_hash": "a", "note": None, "precision": "fp32"}
-    for name in ("my reviews (1).csv", "отзывы.csv", "отзывы.csv"):
-        sources = {"dataset_name": name, "model_name": "m", "dataset_sha256": len(artifacts)}
-        notebook.run("start-tracking", **setup, **given, sources=sources, wandb=wandb)
-    assert len({artifact.digest for artifact in artifacts}) == 3
-
-
-def test_private_texts_are_not_uploaded(notebook, setup):
+def test_private_texts_are_not_uploaded(notebook, setup, tmp_path):
     """log_texts bounds the table of predictions, or leaves it out."""
     logged, classes = [], np.array([0, 1] * 5)
     given = {"test_labels": classes, "test_predicted": classes, "class_names": ["a", "b"]}
-    given |= {"test_probabilities": np.full((10, 2), 0.5), "wandb": wandb, "figures": {}}
-    given |= {"losses": pd.DataFrame({"text": ["private"] * 10}), "figures_folder": ROOT}
-    given |= {"run": types.SimpleNamespace(log=logged.append)}
+    given |= {"test_probabilities": np.full((10, 2), 0.5), "np": np, "wandb": wandb, "figures": {}}
+    given |= {"losses": pd.DataFrame({"text": ["private"] * 10}), "run_folder": tmp_path}
+    given |= {"run": types.SimpleNamespace(log=logged.append, finish=lambda: None)}
+    given |= {"lock": filelock.FileLock(tmp_path / ".lock")}
     for number in (0, 3):
+        given["checkpoint_folder"] = tmp_path / "checkpoints" / str(number)
+        given["checkpoint_folder"].mkdir(parents=True)
         notebook.run("track-classes", **setup | given | {"log_texts": number})
     assert "mistakes/predictions" not in logged[0]
     assert len(logged[1]["mistakes/predictions"].data) == 3
 
 
 @pytest.mark.parametrize(
-    "server, mode",
+    "server",
     [
-        ({"WANDB_REFUSE_KEY": "1"}, "offline"),
-        ({"WANDB_DOWN": "0,30"}, "offline"),  # no answer to the call after init
-        ({"WANDB_DOWN": "3,23"}, "either"),  # while it trains
-        ({"WANDB_FAIL": "3"}, "either"),
+        {"WANDB_REFUSE_KEY": "1"},
+        {"WANDB_DOWN": "3,23"},  # while it trains
+        {"WANDB_FAIL": "3"},
     ],
 )
 @NEEDS_SERVER
 @pytest.mark.slow
-def test_run_ends_whatever_the_server_does(online, server, mode):
+def test_run_ends_whatever_the_server_does(online, server):
     finished, _ = online(server=server)
-    if mode == "offline":
+    if "WANDB_REFUSE_KEY" in server:
         assert "recorded offline instead" in outputs(finished.notebook)
 
 

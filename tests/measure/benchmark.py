@@ -7,7 +7,6 @@ nothing else, three rounds take about 15 minutes.
 """
 
 import argparse
-import dataclasses
 import json
 import statistics
 import subprocess
@@ -35,12 +34,8 @@ WARM_UP = 2  # steps left out at the start of each measurement
 
 def cells_up_to_the_trainer():
     """Run the notebook's own cells up to its trainer."""
-    folder = tempfile.mkdtemp()
-    skipped = ("environment", "folders", "secrets", "start-run", "terminal", "start-tracking")
-    skipped += ("place", "training-arguments", "trainer", "distribution", "lengths-plot")
-    cells = Notebook().up_to("trainer", *skipped, offline_fallback=False)
-    cells |= {"checkpoint_folder": folder, "terminal": None}
-    return Notebook().run("training-arguments", "trainer", **cells)
+    cells = Notebook().up_to("trainer-class", offline_fallback=False)
+    return Notebook().run("trainer", **{**cells, "checkpoint_folder": tempfile.mkdtemp()})
 
 
 class Clock(transformers.TrainerCallback):
@@ -89,16 +84,13 @@ def measure(trainer):
 
 def recipes(cells):
     """A function for each recipe that makes its trainer, on the texts of train."""
-    ours, rows = cells["training_arguments"], cells["tokenised"]["train"]
+    ours, rows = cells["trainer"].args, cells["tokenised"]["train"]
     plain = {"output_dir": ours.output_dir, "use_cpu": ours.use_cpu, "logging_steps": 10, **QUIET}
 
     def padded():
-        options = {"padding": "max_length", "max_length": 128}
-        return cells["dataset"]["train"].map(
-            lambda batch: cells["tokenizer"](batch["text"], **options),
-            batched=True,
-            remove_columns=["text"],
-        )
+        texts = cells["splits"]["train"]
+        encoded = cells["tokenizer"]([*texts["text"]], padding="max_length", max_length=128)
+        return datasets.Dataset.from_dict({**encoded, "label": [*texts["label"]]})
 
     def plain_trainer(batch, data):
         arguments = transformers.TrainingArguments(per_device_train_batch_size=batch, **plain)
@@ -115,15 +107,13 @@ def recipes(cells):
 
 def in_fp32(cells):
     """The notebook's cells with its trainer made anew in float32, as on hardware without bf16."""
-    arguments = dataclasses.replace(cells["training_arguments"], bf16=False)
-    return Notebook().run("trainer", **{**cells, "training_arguments": arguments})
+    return Notebook().run("trainer", **{**cells, "recipe": {**cells["recipe"], "bf16": False}})
 
 
 def own_trainer(cells, rows):
     """The notebook's trainer on some rows, without evaluation, checkpoints and reports."""
     trainer = cells["trainer"]
-    off = [transformers.EarlyStoppingCallback, transformers.ProgressCallback]
-    for callback in [*off, transformers.integrations.WandbCallback]:
+    for callback in (transformers.ProgressCallback, transformers.integrations.WandbCallback):
         trainer.remove_callback(callback)
     vars(trainer.args).update(QUIET)  # new arguments would undo the accelerator's precision
     trainer.train_dataset = rows
@@ -148,7 +138,7 @@ def ceiling(tokens, device, dtype, repeats=10):
 def speed_of(recipe):
     """Measure one recipe; with the notebook's own, all else that is compared with it."""
     cells = cells_up_to_the_trainer()
-    model, device = cells["model"], cells["training_arguments"].device
+    model, device = cells["model"], cells["trainer"].args.device
     embeddings = sum(p.numel() for n, p in model.named_parameters() if "embeddings" in n)
     flop_per_token = 6 * (model.num_parameters() - embeddings)  # forward and backward
     rates, batches = measure(recipes(cells)[recipe]())
@@ -193,7 +183,7 @@ def ratios(measured, precision):
 
 def circumstances():
     """Machine, commit, and the machine's ceiling in the notebook's precision."""
-    precision = Notebook().run("imports", "parameters", "precision")["precision"]
+    precision = Notebook().run("imports", "parameters", "precision", device=None)["precision"]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     return {

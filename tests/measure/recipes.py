@@ -23,10 +23,8 @@ import pandas as pd
 import torch
 import transformers
 from benchmark import circumstances
-from scipy.special import softmax
 from seeds import RARE
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-from sklearn.metrics import f1_score, log_loss
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from helpers import MINILM, ROOT, Notebook
@@ -78,13 +76,14 @@ def augmented(text, generator):
     return " ".join(words)
 
 
-def with_copies(train, kind, seed):
-    """Add a copy of each text of a rare class to the table of train, the same or augmented."""
-    copies = train[train["class"].isin(RARE)]
+def with_copies(cells, kind, seed):
+    """Return the table of train with a copy of each text of a rare class, the same or augmented."""
+    train = cells["splits"]["train"]
+    copies = train.loc[train["class"].isin(RARE), ["text", "class"]]
     if kind == "augmented":
         generator = np.random.default_rng(seed)
         copies = copies.assign(text=[augmented(text, generator) for text in copies["text"]])
-    return pd.concat([train, copies])
+    return pd.concat([train, Notebook().run("tokenise", **{**cells, "texts": copies})["texts"]])
 
 
 class WeightAverage(transformers.TrainerCallback):
@@ -108,38 +107,25 @@ def run(name, seed):
     changes = {**RECIPES[name]}
     copies, dropout = changes.pop("copies", None), changes.pop("dropout", None)
     notebook, folder = Notebook(), tempfile.mkdtemp()
-    given = {"output_dir": folder, "figures_dir": folder, "offline_fallback": False}
-    plots = ("distribution", "lengths-plot")
-    cells = notebook.up_to("subset", *plots, **{**given, **BASE, **changes, "seed": seed})
+    given = {"output_dir": folder, "offline_fallback": False, "seed": seed}
+    cells = notebook.up_to("subset", **{**given, **BASE, **changes})
     if copies:
-        cells["splits"]["train"] = with_copies(cells["splits"]["train"], copies, seed)
-    between = notebook.between("class-weights", "schedule", *plots)
-    cells = notebook.run(*between, "trainer-class", **cells)
+        cells["splits"]["train"] = with_copies(cells, copies, seed)
+    cells = notebook.run(*notebook.between("classes-left", "trainer-class"), **cells)
     if dropout is not None:
         for module in cells["model"].modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = dropout
     cells["schedule"] |= {"report_to": [], "disable_tqdm": True, "save_strategy": "no"}
     cells["schedule"] |= {"load_best_model_at_end": False}
-    cells |= {"checkpoint_folder": folder, "terminal": None}
-    trainer = notebook.run("training-arguments", "trainer", **cells)["trainer"]
+    trainer = notebook.run("trainer", **{**cells, "checkpoint_folder": folder})["trainer"]
     average = WeightAverage()
-    trainer.compute_metrics = scores
-    trainer.remove_callback(transformers.EarlyStoppingCallback)
     trainer.add_callback(average)
     trainer.train()
     if name == AVERAGED:
         average.replace(trainer.model)
     found = trainer.evaluate()
     return {n: found[f"eval_{n}"] for n in ("accuracy", "macro_f1", "log_loss")}
-
-
-def scores(output):
-    """Validation metrics of a trainer's predictions."""
-    labels, logits = output.label_ids, output.predictions
-    found = {"log_loss": log_loss(labels, softmax(logits, axis=1))}
-    found["accuracy"] = float((logits.argmax(1) == labels).mean())
-    return found | {"macro_f1": f1_score(labels, logits.argmax(1), average="macro")}
 
 
 if __name__ == "__main__":

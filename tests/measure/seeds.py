@@ -89,7 +89,7 @@ def entry(record):
     kept = {name: record["parameters"][name] for name in ("seed", *ALIKE)}
     kept["recipe"] = record["recipe"]
     kept |= {name: record["environment"][name] for name in ("device", "precision")}
-    kept |= {"peak_memory_bytes": record["peak_memory_bytes"], "rows": record["rows"]["test"]}
+    kept["rows"] = record["rows"]["test"]
     kept["validation"] = {m: record["validation"][m] for m in ("accuracy", "macro_f1", "log_loss")}
     return kept | {"test": {name: record["test"][name] for name in KEPT}}
 
@@ -98,7 +98,8 @@ def entry(record):
 def reweighting():
     """Return the notebook's own reweighted, with the class weights of the default run."""
     notebook = Notebook()
-    cells = notebook.up_to("class-weights", "distribution", offline_fallback=False)
+    of_model = notebook.between("devices", "logits")
+    cells = notebook.up_to("class-weights", *of_model, offline_fallback=False)
     return notebook.run("reweighted", **cells)["reweighted"]
 
 

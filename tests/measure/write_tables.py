@@ -69,7 +69,7 @@ def headline():
     rows = [
         [this, *ours, len(found["groups"][STAND_IN])],
         [
-            "TF-IDF, logistic regression",
+            "one word (section 7)",
             *(with_interval(baseline, name) for name in ("accuracy", "macro_f1")),
             "none needed",
         ],
@@ -86,25 +86,47 @@ def reference():
         [name, *(with_interval(record[split], name) for split in splits)]
         for name in record["test"]["intervals"]
     ]
-    return table(["metric", "validation", "test", "TF-IDF on test"], rows)
+    return table(["metric", "validation", "test", "one word on test"], rows)
 
 
 def circumstances():
-    """Time, memory and speed of the reference run, with its machine's ceiling."""
+    """Time and speed of the reference run, with its machine's ceiling."""
     record = read("reference/metrics.json")
     ceiling = read("reference/machine.json")["ceiling_flop_per_second"]
     row = [
         f"{record['environment']['device']}, {ceiling / 1e9:.0f} GFLOP/s",
         record["environment"]["precision"],
         f"{record['seconds'] / 60:.0f}",
-        f"{record['peak_memory_bytes'] / 2**30:.1f}",
         f"{record['training']['train_samples_per_second']:.0f}",
     ]
-    return table(["machine", "precision", "minutes", "GiB of memory", "texts/s"], [row])
+    return table(["machine", "precision", "minutes", "texts/s"], [row])
+
+
+def coin():
+    """Accuracy of the reference run on the test texts that hang on a coin-toss word, and others."""
+    record = read("reference/metrics.json")
+    texts, right = sum(map(sum, record["confusion_matrix"])), np.trace(record["confusion_matrix"])
+    everything = bracketed(record["test"]["accuracy"], record["test"]["intervals"]["accuracy"])
+    rows = [["all test texts", f"{texts:,}", texts - right, everything]]
+    names = {"with": "texts that hang on a coin-toss word", "without": "the other texts"}
+    for group, name in names.items():
+        found = record["test_by_coin_word"][group]
+        accuracy = bracketed(found["accuracy"], (found["low"], found["high"]))
+        rows.append([name, f"{found['texts']:,}", found["errors"], accuracy])
+    return table(["", "texts", "errors", "accuracy"], rows)
+
+
+def coin_words():
+    """The coin-toss words of the reference run, in one line per pair of classes."""
+    words = {}
+    for found in read("reference/metrics.json")["coin_words"]:
+        words.setdefault(" or ".join(sorted(found["classes"])), []).append(found["word"])
+    pairs = sorted(words.items(), key=lambda pair: -len(pair[1]))
+    return "\n".join(f"- {pair}: *{', '.join(found)}*" for pair, found in pairs)
 
 
 def answer():
-    """What the reference run's model answers in the notebook's section 12."""
+    """What the reference run's model answers in the notebook's section 9."""
     copy = nbformat.read(ROOT / "figures/reference/EmotionClassification.ipynb", as_version=4)
     (cell,) = [cell for cell in copy.cells if cell.id == "use"]
     return f"    {cell.outputs[0].data['text/plain']}"
