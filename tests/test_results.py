@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import write_tables
 from executed_copy import REASON, executed_copy
-from helpers import NOTEBOOK, ROOT, execute, outputs, wandb_inspect, wandb_summary
+from helpers import MINILM, NOTEBOOK, ROOT, execute, outputs, wandb_inspect, wandb_summary
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +29,22 @@ def test_tables_are_those_of_the_json_files(path):
     assert write_tables.filled(text) == text, "python tests/measure/write_tables.py"
 
 
-def test_reference_run_is_a_full_one_with_the_defaults(record, setup):
-    """But for its weights, and for texts in W&B's table."""
-    stand_in = {"model_name": write_tables.STAND_IN, "log_texts": 0}
-    assert record["parameters"] == setup["parameters"] | stand_in
-    assert record["inputs"]["model_name"] == write_tables.STAND_IN
-    assert record["inputs"]["model_revision"] is None
+def test_reference_run_is_a_full_one(record, setup):
+    """all-MiniLM-L6-v2 at its own batch and learning rate, no texts in W&B's table, else defaults."""
+    own = {**MINILM, "train_batch_size": 64, "learning_rate": 2e-4, "log_texts": 0}
+    assert record["parameters"] == setup["parameters"] | own
+    assert record["inputs"]["model_revision"] == MINILM["model_revision"]
     assert record["rows"] == {"train": 15924, "validation": 2000, "test": 2000}
     assert not record["resumed"]
+
+
+def test_errors_are_where_the_coins_are(record):
+    """What README and notebook say: 21 words, a tenth of the texts, most of the errors."""
+    assert len(record["coin_words"]) == 21
+    coin, others = (record["test_by_coin_word"][name] for name in ("with", "without"))
+    assert coin["texts"] / (coin["texts"] + others["texts"]) == pytest.approx(0.11, abs=0.01)
+    assert coin["errors"] > 3 * others["errors"]
+    assert coin["low"] < 0.5 < coin["high"] and others["low"] > 0.975
 
 
 def test_reference_wandb_record_is_of_the_same_run(record, wandb_folder):
@@ -71,14 +79,12 @@ def test_executed_copy_is_of_this_notebook_and_the_reference_run(record, copy, n
     shown = {cell.id: str(cell.outputs) for cell in copy.cells if cell.cell_type == "code"}
     for name in ("accuracy", "macro_f1", "log_loss"):
         for value in (record["test"][name], *record["test"]["intervals"][name]):
-            assert f"{np.round(value, 3):.3f}" in shown["results"], name
-    for weighting, metrics in record["reweighted_validation"].items():
-        assert (
-            weighting in shown["trade"]
-            and f"{np.round(metrics['macro_f1'], 3):.3f}" in shown["trade"]
-        )
+            assert f"{np.round(value, 3):.3f}" in shown["comparison"], name
+    for word in record["coin_words"]:
+        assert word["word"] in shown["coin-table"]
+    assert str(record["test_by_coin_word"]["with"]["errors"]) in shown["by-coin-word"]
     drawn = [id for id, text in shown.items() if "image/png" in text]
-    assert len(drawn) == 6 and not [id for id, text in shown.items() if "Traceback" in text]
+    assert len(drawn) == 3 and not [id for id, text in shown.items() if "Traceback" in text]
 
 
 def test_executed_copy_shows_no_text_of_the_data_set(copy, real_data):
@@ -89,7 +95,7 @@ def test_executed_copy_shows_no_text_of_the_data_set(copy, real_data):
 
 
 def test_default_has_the_lowest_log_loss_on_validation():
-    """As section 4 says, over five seeds."""
+    """As figures/README.md says, over five seeds."""
     groups = write_tables.read("choices.json")["groups"]
     mean = {
         name: sum(run["validation"]["log_loss"] for run in runs) / len(runs)
@@ -103,7 +109,6 @@ def test_default_has_the_lowest_log_loss_on_validation():
 def test_a_run_changes_no_tracked_file():
     """Git ignores what README's commands write, in the folders that it names."""
     left = ["outputs/metrics.json", "outputs/checkpoints/a/b", "run.ipynb", "run.py"]
-    left += ["figures/calibration.png", "figures/sample/a.png"]
     left += ["wandb/debug.log", "wandb/offline-run-1-a/run-a.wandb"]
     command = ["git", "check-ignore", *left]  # tracked files are never ignored
     assert execute(command, os.environ).stdout.split() == left
@@ -119,7 +124,7 @@ def test_links_and_parameters_in_readmes(path, setup):
         target = "".join(target)
         assert (ROOT / path).parent.joinpath(target).exists(), target
     names = set(re.findall(r"-p (\w+) ", text)) - {"NAME"}
-    assert names <= set(setup["Parameters"].model_fields)
+    assert names <= set(setup["fields"])
     assert not re.search(r"/work/|/root/|/home/|/tmp/", text)
 
 
