@@ -52,10 +52,10 @@ def sample_cells(notebook, minilm_folder):
 @pytest.fixture(scope="session")
 def real_data(notebook):
     """What the cells up to the audit leave on the real data, or a skip without Hub."""
-    cells = notebook.up_to("sources")
+    cells = notebook.up_to("fetch")
     if cells["is_sample"]:
         pytest.skip("the Hub does not answer")
-    return notebook.run(*notebook.between("load", "subset", "distribution"), **cells)
+    return notebook.run(*notebook.between("read-files", "classes-left"), **cells)
 
 
 @pytest.fixture(scope="session")

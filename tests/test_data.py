@@ -1,7 +1,7 @@
 """Data of the user's own: read, named and checked before training; drawn splits and samples."""
 
+import gzip
 import json
-import re
 
 import datasets
 import numpy as np
@@ -14,12 +14,12 @@ TEXTS = [f"text number {number}" for number in range(60)]
 
 
 @pytest.fixture
-def load(notebook):
+def load(notebook, minilm_folder):
     """Load a file or folder through the notebook's cells, up to the audit."""
 
     def load(path, **parameters):
-        given = {"dataset_name": str(path), "model_name": str(SAMPLE), **parameters}
-        return notebook.up_to("subset", "distribution", **given)
+        given = {"dataset_name": str(path), "model_name": str(minilm_folder), **parameters}
+        return notebook.up_to("classes-left", **given)
 
     return load
 
@@ -96,24 +96,26 @@ GOOD = {  # and the classes that are found
     "semicolons": (csv(sep=";"), sorted(NAMES)),
     "tabs in .csv": (csv(sep="\t"), sorted(NAMES)),
     "pipes": (csv(sep="|"), sorted(NAMES)),
-    "UTF-16": (csv(encoding="utf-16", text=[f"né {i}" for i in range(60)]), sorted(NAMES)),
     "UTF-8 with a mark": (csv(encoding="utf-8-sig"), sorted(NAMES)),
-    "whole floats": (csv(label=[5.0, 3.0, 10.0] * 20), ["3", "5", "10"]),
     "negative numbers": (jsonl(label=[1, 0, -1] * 20), ["-1", "0", "1"]),
-    "halves": (parquet(label=[0.5, 10.0, 2.5] * 20), ["0.5", "2.5", "10.0"]),
     "booleans": (csv(label=[True, False] * 30), ["False", "True"]),
     "booleans in JSON": (jsonl(label=[True, False] * 30), ["False", "True"]),
-    "booleans in Parquet": (parquet(label=[True, False] * 30), ["False", "True"]),
+    "numbers in Parquet": (parquet(label=[0.5, 10.0, 2.5] * 20), ["0.5", "10.0", "2.5"]),
     "words for missing": (csv(label=["None", "NA", "nan"] * 20), ["NA", "None", "nan"]),
     "a text null": (csv(text=["null", *TEXTS[1:]]), sorted(NAMES)),
     "leading zeros": (csv(label=["02", "01", "10"] * 20), ["01", "02", "10"]),
     "JSON array": (raw("a.json", frame().to_json(orient="records")), sorted(NAMES)),
-    "capitals": (csv("DATA.CSV"), sorted(NAMES)),
+    "compressed": (
+        raw("reviews.csv.gz", gzip.compress(frame().to_csv(index=False).encode())),
+        sorted(NAMES),
+    ),
     "brackets": (csv("reviews [1] (2).csv"), sorted(NAMES)),
     "line breaks": (csv(text=[f"one, {i}\ntwo; three" for i in range(60)]), sorted(NAMES)),
+    "a long field": (csv(text=["a long story " * 12000, *TEXTS[1:]]), sorted(NAMES)),
+    "commas in labels": (csv(label=["up, up", "down", "so|so"] * 20), ["down", "so|so", "up, up"]),
     "a ClassLabel": (hub_like(), NAMES),
     "a split called dev": (folder(train=NAMES * 20, dev=NAMES * 20), sorted(NAMES)),
-    "a test split without labels": (folder(train=NAMES * 20, test=""), sorted(NAMES)),
+    "a file called eval": (folder(train=NAMES * 20, eval=NAMES * 20), sorted(NAMES)),
 }
 
 
@@ -126,48 +128,80 @@ def test_good_data(load, tmp_path, case):
     assert cells["counts"].to_numpy().sum() % 60 == 0 and len(cells["splits"]) == 3
 
 
+def test_files_beside_the_data_are_passed_over_and_named(load, tmp_path, capsys):
+    """README beside data/, a licence, an Apple file, a split that load_dataset does not know."""
+    (tmp_path / "data").mkdir()
+    frame().to_parquet(tmp_path / "data" / "train-00000-of-00001.parquet")
+    (tmp_path / "README.md").write_text("# Reviews\n")
+    (tmp_path / "data" / "._train.parquet").write_bytes(b"\x00\x05\x16\x07")
+    csv("TestSet.csv")(tmp_path), raw("LICENSE.txt", "free")(tmp_path)
+    assert load(tmp_path)["counts"].to_numpy().sum() == 60
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in ("TestSet.csv", "LICENSE.txt", "README.md"))
+
+
 PINK = folder(train=NAMES * 20, validation=NAMES * 20, test=["pink", *NAMES[1:]] * 20)
 BAD = {
-    "no such file": (lambda path: path / "missing.csv", "no file or folder"),
-    "a spreadsheet": (raw("data.xlsx", b"PK"), "none of"),
-    "Windows-1252": (csv(encoding="cp1252", text=["né"] * 60), "UTF-8"),
-    "stray quotation marks": (raw("data.tsv", quoted(*range(0, 60, 10))), "quotation marks"),
+    "no such file": (lambda path: path / "missing.csv", "no path"),
+    "a spreadsheet": (raw("data.xlsx", b"PK"), "xlsx|data"),
+    "Windows-1252": (csv(encoding="cp1252", text=["né"] * 60), "utf-8"),
+    "stray quotation marks": (raw("data.tsv", quoted(*range(0, 60, 10))), "quotation mark|EOF"),
     "a pair of stray ones": (raw("data.tsv", quoted(3, -7)), "stray quotation mark"),
-    "ragged rows": (raw("data.csv", 'text,label\na,1\nb,2,3,4\n"c'), "cannot|unexpected|expected"),
-    "a field too many": (raw("data.csv", "text,label\n" + "so, so,1\nno, no,2\n" * 30), "header"),
+    "ragged rows": (raw("data.csv", 'text,label\na,1\nb,2,3,4\n"c'), "fields|EOF|expected"),
     "torn JSON": (raw("data.jsonl", '{"text": "a", "label": 1}\n{"text": "b", "la'), "JSON"),
-    "an empty file": (raw("data.csv", ""), "data.csv"),
-    "a header only": (raw("data.csv", "text,label\n"), "no train texts"),
-    "no train split": (folder(test=NAMES * 20), "no train texts"),
-    "another text column": (csv(text=None, tweet=TEXTS), "blank text"),
+    "an empty file": (raw("data.csv", ""), "No columns|empty|data"),
+    "a header only": (raw("data.csv", "text,label\n"), "train"),
+    "no train split": (folder(test=NAMES * 20), "no train split"),
     "another column": (raw("a.csv", frame().rename(columns={"text": "t"}).to_csv()), r"\['.*'t'"),
     "an empty text": (hub_like(value=""), "test, row 5"),
-    "control characters": (hub_like(value="\x00\x07\x1b"), "test, row 5"),
-    "an invisible space": (hub_like(value="\u200b\u2028"), "test, row 5"),
     "a missing text": (hub_like(value=None), "test, row 5"),
     "numbers as texts": (jsonl(text=list(range(60))), "train, row 0"),
     "a missing label": (parquet(label=[*[1.0, 2.0] * 29, 1.0, None]), "train, row 59"),
     "an empty label": (csv(label=[*NAMES * 19, "red", "green", ""]), "train, row 59"),
     "a label that is no class": (hub_like("label", -1), "test, row 5"),
     "lists of labels": (jsonl(label=[[0, 1]] * 60), "train, row 0"),
-    "a class of test only": (PINK, "pink"),
+    "lists in CSV": (csv(label=["['glad']", "['sad', 'glad']"] * 30), "train, row 0"),
+    "several labels in one": (csv(label=["glad", "sad", "glad|sad"] * 20), "row 2: several"),
+    "a class of test only": (PINK, "test, row 0: a class"),
     "a class called label": (csv(label=["label", "b"] * 30), "rename"),
-    "one class only": (csv(label="red"), "a second class"),
-    "a class of one text": (csv(label=["red", *["green"] * 59]), "class 'red' has 1 of 60"),
-    "20 texts of 3 classes": (raw("a.csv", frame()[:20].to_csv(index=False)), "has 6 of 20"),
-    "3 texts to a class": (csv(label=[*range(20)] * 3), "has 3 of 60"),
-    "copies in other splits": (folder(train=[*NAMES * 19, "red", "green", "pink"]), "'pink' has 1"),
+    "one class only": (csv(label="red"), "only one"),
+    "3 texts to a class": (csv(label=[*range(20)] * 3), "no validation split: n_splits"),
+    "two train files": (folder(train=NAMES * 20, train_small=NAMES * 20), "train_small.csv"),
+    "two development sets": (folder(train=NAMES * 20, dev_a=NAMES * 20, dev_b=NAMES * 20), "dev_b"),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_bad_data(load, tmp_path, case):
-    """Refused before training: the parameter with its value, what is wrong and what to do."""
+    """Refused before training, with the parameter, its value and what is wrong."""
     write, words = BAD[case]
     path = write(tmp_path)
-    with pytest.raises(ValueError, match=f"(?s)^dataset_name = '.*{words}") as caught:
+    with pytest.raises(ValueError, match=f"(?s)^dataset_name = '.*({words})") as caught:
         load(path)
-    assert repr(str(path)) in str(caught.value) and str(caught.value).count(".") > 1
+    assert repr(str(path)) in str(caught.value)
+
+
+def test_csv_beside_tsv_is_refused(load, tmp_path):
+    csv("train.csv")(tmp_path), csv("train.tsv", sep="\t")(tmp_path)
+    with pytest.raises(ValueError, match="dataset_name = .*"):
+        load(tmp_path)
+
+
+def test_unknown_configuration_is_named_with_those_there_are(load, tmp_path):
+    with pytest.raises(ValueError, match="dataset_config = 'de'.*default"):
+        load(folder(train=NAMES * 20)(tmp_path), dataset_config="de")
+
+
+def test_results_are_not_read_as_data(load, tmp_path, monkeypatch):
+    """load_dataset goes down into folders, also into the predictions of an earlier run."""
+    csv("reviews.csv")(tmp_path)
+    (tmp_path / "outputs").mkdir()
+    csv("predictions.csv")(tmp_path / "outputs")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match=r"dataset_name = '\.' contains output_dir"):
+        load(".")
+    monkeypatch.setenv("HOME", str(tmp_path.parent))
+    assert load(f"~/{tmp_path.name}/reviews.csv")["counts"].to_numpy().sum() == 60
 
 
 def test_a_class_that_only_copies_had(load, tmp_path):
@@ -176,18 +210,19 @@ def test_a_class_that_only_copies_had(load, tmp_path):
     train, test = (pd.read_csv(tmp_path / f"{name}.csv") for name in ("train", "test"))
     rows = pd.concat([train[train["label"] != "blue"], test[test["label"] == "blue"]])
     rows.to_csv(tmp_path / "train.csv", index=False)
-    with pytest.raises(ValueError, match="train has no text of .*blue.*copies"):
+    with pytest.raises(ValueError, match="dataset_name = .*too few classes are left"):
         load(tmp_path)
 
 
 def test_copies_share_a_split(load, tmp_path):
-    """A rare class whose texts were multiplied stays in train, in different texts than in test."""
-    rare = pd.DataFrame({"text": [f"rare {i}" for i in range(20)] * 10, "label": "rare"})
-    frame().pipe(lambda rows: pd.concat([rows, rare])).to_csv(tmp_path / "a.csv", index=False)
-    splits = load(tmp_path / "a.csv")["splits"]
-    texts = [{*rows["text"]} for rows in splits.values()]
-    assert not texts[0] & texts[1] and not texts[0] & texts[2] and not texts[1] & texts[2]
-    assert sum(map(len, splits.values())) == 260, "no row was dropped as a leak"
+    """Also copies that only the tokenizer takes for such: capitals, and an end that is cut."""
+    texts = [f"{colour} word {i} and so on for" for i in range(40) for colour in NAMES]
+    copies = [*texts, *map(str.upper, texts), *(f"{text} ever" for text in texts)]
+    pd.DataFrame({"text": copies, "label": NAMES * 120}).to_csv(tmp_path / "a.csv", index=False)
+    splits = load(tmp_path / "a.csv", max_length=8)["splits"].values()
+    assert sum(map(len, splits)) == 360, "no row was dropped as a leak"
+    train, *held_out = ({" ".join(t.lower().split()[:3]) for t in rows["text"]} for rows in splits)
+    assert not train & held_out[0] and not train & held_out[1] and not held_out[0] & held_out[1]
 
 
 def test_columns_and_seed(load, tmp_path):
@@ -197,9 +232,10 @@ def test_columns_and_seed(load, tmp_path):
     rows.to_csv(tmp_path / "reviews.csv", index=False)
     columns = {"text_column": "review", "label_column": "stars"}
     cells, other = (load(tmp_path / "reviews.csv", **columns, seed=seed) for seed in (1, 2))
-    assert [len(part) for part in cells["splits"].values()] == [97, 12, 11]
+    sizes = [len(part) for part in cells["splits"].values()]
+    assert sum(sizes) == 120 and sizes[1:] == pytest.approx([12, 11], abs=2)
     shares = cells["counts"] / cells["counts"].sum()
-    assert shares.sub(1 / 3).abs().to_numpy().max() < 0.1
+    assert shares.sub(1 / 3).abs().to_numpy().max() < 0.15
     named = pd.concat(cells["splits"].values()).set_index("text")["class"].astype(int).to_dict()
     assert named == rows.set_index("review")["stars"].to_dict()
     assert not cells["splits"]["test"].equals(other["splits"]["test"])
@@ -212,32 +248,12 @@ def test_hash_changes_with_any_row(load, tmp_path):
     assert hashes[0] == hashes[1] != hashes[2]
 
 
-def test_files_beside_a_program(load, tmp_path, monkeypatch):
-    """`.` with a script of the folder's name beside the data, and results in a folder below."""
-    project = tmp_path / "проект"
-    (project / "outputs").mkdir(parents=True)
-    csv("reviews.csv")(project), csv("predictions.csv")(project / "outputs")
-    (project / "проект.py").touch()
-    monkeypatch.chdir(project)
-    assert load(".")["sources"]["dataset_name"] == "проект"
-    monkeypatch.setenv("HOME", str(tmp_path))
-    cells = load("~/проект/reviews.csv")
-    assert cells["counts"].to_numpy().sum() == 60
-
-
 ODD = ["a long story " * 7693, "🙂🙃🥲", "أنا سعيد جدا", "one\x00two\x1b[31m", "<b>bold</b>"]
 
 
 @pytest.mark.parametrize("text", ODD)
 def test_odd_texts_are_no_fault(load, tmp_path, text):
     assert load(hub_like(value=text)(tmp_path))["splits"]["test"]["text"].iloc[5] == text
-
-
-def test_texts_reach_no_page_as_markup(notebook, setup):
-    """Tables of texts are HTML; what tweets contain must not be."""
-    show_texts = notebook.run("style", **setup)["show_texts"]
-    page = show_texts(pd.DataFrame({"text": ["<script>alert(1)</script>"]})).to_html()
-    assert "<script>" not in page and "&lt;script&gt;" in page
 
 
 def test_fewer_train_samples_keep_the_class_shares(load):
@@ -266,20 +282,76 @@ def test_contradicting_and_leaking_texts_leave_train(load, tmp_path):
 
 
 def test_texts_are_cut_but_never_padded(notebook, sample_cells):
-    """The original padded every text to 128 tokens. Lengths are measured before cutting."""
+    """The original padded every text to 128 tokens."""
     assert sample_cells["class_names"] == EMOTIONS
     rows = sample_cells["tokenised"]["train"]
     assert [len(ids) for ids in rows["input_ids"]] == rows["length"][:]
     assert sample_cells["tokenizer"].pad_token_id not in np.concatenate(rows["input_ids"][:])
-    cut = notebook.run("lengths", "tokenise", **sample_cells | {"max_length": 8})
-    assert max(cut["tokenised"]["train"]["length"]) == 8 < max(cut["lengths"])
-    assert cut["lengths"].tolist() == rows["length"][:]
+    given = sample_cells | {"max_length": 8, "texts": sample_cells["texts"][["text", "class"]]}
+    assert notebook.run("tokenise", **given)["texts"]["length"].max() == 8
 
 
-def test_figures_and_tables_with_odd_class_names(notebook, setup, load, tmp_path, recwarn):
-    """A class called $$ is no formula; a name that no font here draws is shown as a number."""
-    cells = load(csv(label=["$$", "高兴", "зелёный"] * 20)(tmp_path))
-    assert cells["figure_names"] == ["$$", "зелёный", "class 2"]
-    figure = notebook.run("distribution", **cells)["figure"]
-    figure.savefig(tmp_path / "a.png")
-    assert not [w for w in recwarn if re.search("Glyph|mathtext", str(w.message))]
+def planted(coin="dusk", others=200):
+    """Texts of four classes that a clear word each tells, and texts with a word of two classes."""
+    generator = np.random.default_rng(0)
+    classes, fill = ["calm", "glad", "mad", "sad"], ["the", "by", "and", "on", "a", "so"]
+    rows = [(f"{label}ly {i}", label) for label in classes for i in range(others)]
+    rows += [(f"{coin} {i}", generator.choice(["calm", "glad"])) for i in range(60)]
+    return pd.DataFrame(
+        [(f"{' '.join(generator.choice(fill, 4))} {text}", label) for text, label in rows],
+        columns=["text", "label"],
+    )
+
+
+def found_coins(load, rows, path):
+    rows.to_csv(path / "a.csv", index=False)
+    return load(path / "a.csv")
+
+
+def test_planted_coin_word_is_found_alone(load, tmp_path):
+    """Most texts without a clear word have it, so common words share its classes there."""
+    cells = found_coins(load, planted(), tmp_path)
+    (row,) = cells["coin_table"].to_dict("records")
+    assert row["word"] == "dusk" and {*row["classes"]} == {"calm", "glad"}
+    assert sum(row["shares"]) == pytest.approx(1) and row["texts"] >= 15
+    test = cells["splits"]["test"]["text"]
+    assert cells["test_hangs"].tolist() == test.str.contains("dusk").tolist()
+
+
+def test_frequent_pair_of_classes_is_no_coin(load, tmp_path):
+    """A word that says nothing, in a data set of which two classes make up nine tenths."""
+    generator = np.random.default_rng(0)
+    labels = generator.choice(["a", "b", "c", "d"], 900, p=[0.46, 0.44, 0.05, 0.05])
+    texts = [f"word {'common' if i % 9 == 0 else 'plain'} {i}" for i in range(900)]
+    cells = found_coins(load, pd.DataFrame({"text": texts, "label": labels}), tmp_path)
+    assert not len(cells["coin_table"]) and not cells["test_hangs"].any()
+
+
+def test_data_without_a_coin_word_says_so(load, tmp_path, capsys):
+    cells = found_coins(load, planted().iloc[:800], tmp_path)
+    assert not len(cells["coin_table"]) and "No word's label" in capsys.readouterr().out
+
+
+def test_baseline_reads_scripts_without_spaces(load, notebook, tmp_path):
+    """Chinese sentences whose class one word tells."""
+    words, fill = ["星歌", "木林", "禾田"], "人大山国主日野年中王江"  # letters of the vocabulary
+    generator = np.random.default_rng(0)
+    rows = []
+    for i in range(360):
+        part = "".join(generator.choice([*fill], 9))
+        rows.append((f"{part[:4]}{words[i % 3]}{part[4:]}", words[i % 3]))
+    cells = found_coins(load, pd.DataFrame(rows, columns=["text", "label"]), tmp_path)
+    cells["train_labels"] = cells["splits"]["train"]["label"].to_numpy()
+    probabilities = notebook.run("one-word", **cells)["one_word_probabilities"]
+    assert (probabilities.argmax(axis=1) == cells["splits"]["test"]["label"]).mean() == 1
+
+
+def test_coin_words_of_the_real_data(real_data, notebook):
+    """The figures that the notebook and README build on."""
+    assert len(real_data["coin_table"]) == 21 and real_data["test_hangs"].sum() == 223
+    assert {"sweet", "weird"} <= {*real_data["coin_table"]["word"]}
+    train, test = real_data["splits"]["train"], real_data["splits"]["test"]
+    given = real_data | {"train_labels": train["label"].to_numpy()}
+    probabilities = notebook.run("one-word", **given)["one_word_probabilities"]
+    accuracy = (probabilities.argmax(axis=1) == test["label"]).mean()
+    assert accuracy == pytest.approx(0.9, abs=0.005)

@@ -8,9 +8,9 @@ from fnmatch import fnmatch
 
 import pandas as pd
 import pytest
-from helpers import HUB_SERVER, MINILM, NO_HUB, ROOT, Notebook
+from helpers import EMOTIONS, HUB_SERVER, MINILM, NO_HUB, ROOT, SAMPLE, Notebook
 
-DATASET_SHA256 = "7e2bd3904f2a6c034bd52747f098cd53554dbeab24d5be79352c849a56cc1950"
+DATASET_SHA256 = "afa1aadf4890e90ec85f40c5e759e27dd22c578f89a81a09568f2aae52aeedb4"
 
 
 def main():
@@ -27,9 +27,9 @@ def load_data(home, *before, **environment):
     return subprocess.run(command, timeout=240, **options)
 
 
-def test_real_data(real_data, setup):
+def test_real_data(real_data):
     """The published counts, less the rows that the audit drops, and the hash of all texts."""
-    counts = real_data["counts"]
+    counts = real_data["counts"].loc[EMOTIONS]
     assert counts["train"].tolist() == [4666, 5362, 1304, 2159, 1937, 572]
     assert counts[["validation", "test"]].sum().tolist() == [2000, 2000]
     assert len(real_data["splits"]["train"]) == 16000 - 76
@@ -44,15 +44,10 @@ def test_prose_on_the_data(real_data):
     assert texts.str.fullmatch(r"[a-z ]+").mean() > 0.99
     assert round(real_data["counts"]["train"].max() / real_data["counts"]["train"].min()) == 9
     assert real_data["contradicting"].sum() == 60
+    train = real_data["texts"].loc["train"]
     for name, shared in (("validation", 5), ("test", 11)):
-        both = real_data["splits"][name].merge(real_data["train"], on="text")
+        both = real_data["splits"][name].merge(train, on="text")
         assert both["text"].nunique() == shared and (both["label_x"] != both["label_y"]).all()
-
-
-def test_only_the_configuration_is_fetched(real_data):
-    """The other one holds 416,809 rows, the test rows among them."""
-    names = {path.name for path in real_data["data_path"].iterdir()}
-    assert names == {"README.md", "split"}
 
 
 def test_cached(real_data, tmp_path):
@@ -62,15 +57,15 @@ def test_cached(real_data, tmp_path):
         assert load_data(tmp_path, **offline).stdout.endswith(online.stdout)
 
 
-def test_hub_gone_after_the_data(real_data, setup, tmp_path):
-    """The data set is cached, the weights are not: the sample as a whole, never a mixture."""
+def test_hub_gone_after_the_data(real_data, tmp_path):
+    """The data set is cached, the weights are not: never a mixture with the sample."""
     from huggingface_hub import snapshot_download
 
-    pinned = {"revision": setup["dataset_revision"], "cache_dir": tmp_path / "hub"}
+    pinned = {"revision": real_data["data_path"].name, "cache_dir": tmp_path / "hub"}
     snapshot_download("dair-ai/emotion", repo_type="dataset", **pinned)
     loaded = load_data(tmp_path, **NO_HUB)
-    assert "is_sample: True" in loaded.stdout and "tests/sample" in loaded.stdout
-    assert DATASET_SHA256 not in loaded.stdout
+    assert loaded.returncode and "ConnectionError: model_name = 'distilbert/" in loaded.stderr
+    assert "is_sample" not in loaded.stdout
 
 
 def test_hub_that_never_answers(tmp_path):
@@ -98,44 +93,43 @@ UNKNOWN |= {"dataset_config": "splits"}
 def test_unknown_on_the_hub(real_data, notebook, name):
     """The error names the parameter, or the name to which a revision belongs, and its value."""
     with pytest.raises(ValueError, match=rf"^{name.split('_')[0]}_name = ") as caught:
-        notebook.up_to("load", **{name: UNKNOWN[name]})
+        notebook.up_to("style", **{name: UNKNOWN[name]})
     assert UNKNOWN[name] in str(caught.value)
 
 
 def test_another_model_alone(real_data, notebook):
     """Its newest commit is taken and recorded; the default model's pin does not hold for it."""
-    name = MINILM["model_name"]
-    cells = notebook.up_to("provenance", model_name=name)
-    assert cells["sources"]["model_name"] == name
-    assert cells["sources"]["model_revision"] == MINILM["model_revision"]
+    sources = notebook.up_to("style", model_name=MINILM["model_name"])["sources"]
+    assert {key: sources[key] for key in MINILM} == MINILM
 
 
 @pytest.mark.parametrize("name", ["dataset_name", "model_name"])
 def test_own_names_are_never_swapped_for_the_sample(notebook, monkeypatch, name):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", NO_HUB["HF_ENDPOINT"])
-    with pytest.raises((ValueError, ConnectionError), match=f"{name} = 'missing"):
-        notebook.up_to("sources", **{name: "missing.csv"})
+    given = {"dataset_name": str(SAMPLE), name: "missing.csv"}
+    with pytest.raises(ConnectionError, match=f"^{name} = 'missing.csv'"):
+        notebook.up_to("style", **given)
 
 
 def test_started_in_another_folder(notebook, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", NO_HUB["HF_ENDPOINT"])
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(ConnectionError, match="start in the project's folder"):
-        notebook.up_to("sources")
+    with pytest.raises(ConnectionError, match="^dataset_name = 'dair-ai/emotion'.*HF_HOME"):
+        notebook.up_to("fetch")
 
 
 @pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:9", "socks://127.0.0.1:9"])
-def test_proxy_that_is_no_use(sample_cells, tmp_path, proxy):
-    """Own files are read; a setting that no client understands is told, not raised."""
+def test_proxy_that_is_no_use(tmp_path, proxy):
+    """A setting that no client understands is told, not raised."""
     settings = dict.fromkeys(["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"], proxy)
     loaded = load_data(tmp_path, **settings, NO_PROXY="", no_proxy="")
     assert "is_sample: True" in loaded.stdout, loaded.stderr[-2000:]
     assert "The Hub does not answer" in loaded.stdout
 
 
-def test_pickled_weights_and_code_are_not_fetched(notebook):
-    patterns = notebook.up_to("sources")["readable"]
+def test_pickled_weights_and_code_are_not_fetched(sample_cells):
+    patterns = sample_cells["readable"]
     wanted = ["config.json", "tokenizer.json", "vocab.txt", "bpe.codes", "model.safetensors"]
     names = [*wanted, "pytorch_model.bin", "model.pt", "modeling.py", "tf_model.h5", "x.pkl"]
     assert [name for name in names if any(fnmatch(name, p) for p in patterns)] == wanted

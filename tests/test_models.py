@@ -1,7 +1,6 @@
 """Other models than DistilBERT: tiny ones of each architecture, untrained, through the cells."""
 
 import inspect
-import json
 
 import numpy as np
 import pandas as pd
@@ -71,6 +70,17 @@ def run(notebook, tmp_path, monkeypatch):
     return run
 
 
+@pytest.fixture
+def noisy_texts(tmp_path):
+    """Two hundred texts of six words: one word tells the class, three in ten labels are wrong."""
+    generator = np.random.default_rng(0)
+    words = generator.choice(["sad", "sun", "rain", "day", "night", "calm", "house"], (200, 6))
+    is_sad = (words == "sad").any(axis=1) ^ (generator.random(200) < 0.3)
+    rows = {"text": map(" ".join, words), "label": np.where(is_sad, "sad", "glad")}
+    pd.DataFrame(rows).to_csv(tmp_path / "noisy.csv", index=False)
+    return str(tmp_path / "noisy.csv")
+
+
 def check_saved_model(cells, folder):
     """pipeline() loads what is saved and gives the predictions, to 1e-4, alone and in batches."""
     predictions, saved = pd.read_csv(folder / "predictions.csv"), str(folder / "model")
@@ -108,6 +118,18 @@ def test_trains_saves_and_answers(run, pretrained, tmp_path, kind, parameters):
     check_saved_model(cells, tmp_path / "out")
 
 
+@pytest.mark.parametrize("load_in_4bit", [False, True])
+def test_merged_adapters_answer_as_trained(notebook, run, pretrained, noisy_texts, load_in_4bit):
+    """On labels that are partly noise: no probability is near 0 or 1, so that each change shows."""
+    folder = pretrained("gpt_neox", {**GPT_NEOX, "initializer_range": 0.2})
+    given = {"dataset_name": noisy_texts, "load_in_4bit": load_in_4bit, "num_epochs": 2}
+    cells = run(folder, "fit", **ADAPTERS, **given)
+    trained = notebook.run("predict", **cells)["predict_probabilities"](cells["tokenised"]["train"])
+    cells = notebook.run("restore", "predict", **cells)
+    merged = cells["predict_probabilities"](cells["tokenised"]["train"])
+    assert np.abs(merged - trained).max() < 0.02
+    assert np.mean(merged.argmax(axis=1) == trained.argmax(axis=1)) >= 0.98
+    assert np.ptp(trained[:, 0]) > 0.3, "it has learnt something"
 
 
 def test_former_head_of_another_size_is_made_anew(run, pretrained):
@@ -164,7 +186,9 @@ def test_longer_than_the_tokenizer_cuts(run, pretrained):
         run(pretrained("bert", SIZES), max_length=513)
 
 
-def test_code_of_a_model_is_not_run(run, pretrained, tmp_path):
+def test_code_of_a_model_is_not_run(run, pretrained, tmp_path, monkeypatch):
+    """Nor does transformers ask whether it may."""
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
     folder = pretrained("bert", SIZES)
     config = folder / "config.json"
     remote = '"auto_map": {"AutoConfig": "mine.Mine"}, "model_type": "mine"'
