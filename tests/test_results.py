@@ -30,7 +30,7 @@ def test_tables_are_those_of_the_json_files(path):
 
 
 def test_reference_run_is_a_full_one(record, setup):
-    """all-MiniLM-L6-v2 at its own batch and learning rate, no texts in W&B's table, else defaults."""
+    """all-MiniLM-L6-v2 at its own batch and learning rate, no texts in W&B, else defaults."""
     own = {**MINILM, "train_batch_size": 64, "learning_rate": 2e-4, "log_texts": 0}
     assert record["parameters"] == setup["parameters"] | own
     assert record["inputs"]["model_revision"] == MINILM["model_revision"]

@@ -35,7 +35,8 @@ WARM_UP = 2  # steps left out at the start of each measurement
 def cells_up_to_the_trainer():
     """Run the notebook's own cells up to its trainer."""
     cells = Notebook().up_to("trainer-class", offline_fallback=False)
-    return Notebook().run("trainer", **{**cells, "checkpoint_folder": tempfile.mkdtemp()})
+    unrecorded = {"checkpoint_folder": tempfile.mkdtemp(), "LogToRun": transformers.TrainerCallback}
+    return Notebook().run("trainer", **cells, **unrecorded)
 
 
 class Clock(transformers.TrainerCallback):
@@ -113,8 +114,7 @@ def in_fp32(cells):
 def own_trainer(cells, rows):
     """The notebook's trainer on some rows, without evaluation, checkpoints and reports."""
     trainer = cells["trainer"]
-    for callback in (transformers.ProgressCallback, transformers.integrations.WandbCallback):
-        trainer.remove_callback(callback)
+    trainer.remove_callback(transformers.ProgressCallback)
     vars(trainer.args).update(QUIET)  # new arguments would undo the accelerator's precision
     trainer.train_dataset = rows
     return trainer

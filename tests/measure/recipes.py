@@ -116,9 +116,10 @@ def run(name, seed):
         for module in cells["model"].modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = dropout
-    cells["schedule"] |= {"report_to": [], "disable_tqdm": True, "save_strategy": "no"}
+    cells["schedule"] |= {"disable_tqdm": True, "save_strategy": "no"}
     cells["schedule"] |= {"load_best_model_at_end": False}
-    trainer = notebook.run("trainer", **{**cells, "checkpoint_folder": folder})["trainer"]
+    unrecorded = {"checkpoint_folder": folder, "LogToRun": transformers.TrainerCallback}
+    trainer = notebook.run("trainer", **cells, **unrecorded)["trainer"]
     average = WeightAverage()
     trainer.add_callback(average)
     trainer.train()
