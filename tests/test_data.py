@@ -14,8 +14,9 @@ TEXTS = [f"text number {number}" for number in range(60)]
 
 
 @pytest.fixture
-def load(notebook, minilm_folder):
+def load(notebook, minilm_folder, monkeypatch, tmp_path_factory):
     """Load a file or folder through the notebook's cells, up to the audit."""
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path_factory.mktemp("prepared"))
 
     def load(path, **parameters):
         given = {"dataset_name": str(path), "model_name": str(minilm_folder), **parameters}
@@ -25,7 +26,7 @@ def load(notebook, minilm_folder):
 
 
 def frame(**columns):
-    """Sixty texts of three classes, some columns replaced."""
+    """Sixty texts of three classes, or other columns."""
     return pd.DataFrame({"text": TEXTS, "label": NAMES * 20} | columns)
 
 
@@ -83,13 +84,30 @@ def hub_like(column="text", value="in 5"):
     return write
 
 
-def quoted(*rows):
+def quoted(*rows, columns=("text", "label"), end="\n"):
     """A table whose texts begin (or, if negative, end) with a lone quotation mark."""
-    lines = [[text, label] for text, label in zip(TEXTS, NAMES * 20, strict=True)]
+    table = frame(id=[f"no. {number}" for number in range(60)])
     for row in rows:
-        text = lines[abs(row)][0]
-        lines[abs(row)][0] = text + '"' if row < 0 else '"' + text
-    return "\n".join(["text\tlabel", *("\t".join(line) for line in lines)])
+        text = table.loc[abs(row), "text"]
+        table.loc[abs(row), "text"] = text + '"' if row < 0 else '"' + text
+    return raw("data.tsv", end.join(map("\t".join, [columns, *table[[*columns]].to_numpy()])))
+
+
+def link(path):
+    (path / "store").mkdir()
+    (path / "data.csv").symlink_to(csv("1f2e3d.csv")(path / "store"))
+    return path / "data.csv"
+
+
+def beside(*writers):
+    """Several files in one folder."""
+
+    def write(path):
+        for writer in writers:
+            writer(path)
+        return path
+
+    return write
 
 
 GOOD = {  # and the classes that are found
@@ -105,12 +123,10 @@ GOOD = {  # and the classes that are found
     "a text null": (csv(text=["null", *TEXTS[1:]]), sorted(NAMES)),
     "leading zeros": (csv(label=["02", "01", "10"] * 20), ["01", "02", "10"]),
     "JSON array": (raw("a.json", frame().to_json(orient="records")), sorted(NAMES)),
-    "compressed": (
-        raw("reviews.csv.gz", gzip.compress(frame().to_csv(index=False).encode())),
-        sorted(NAMES),
-    ),
+    "compressed": (raw("a.csv.gz", gzip.compress(frame().to_csv().encode())), sorted(NAMES)),
+    "a link": (link, sorted(NAMES)),
     "brackets": (csv("reviews [1] (2).csv"), sorted(NAMES)),
-    "line breaks": (csv(text=[f"one, {i}\ntwo; three" for i in range(60)]), sorted(NAMES)),
+    "line breaks": (csv(text=[f"in {i}, red\nblue, two; three" for i in range(60)]), sorted(NAMES)),
     "a long field": (csv(text=["a long story " * 12000, *TEXTS[1:]]), sorted(NAMES)),
     "commas in labels": (csv(label=["up, up", "down", "so|so"] * 20), ["down", "so|so", "up, up"]),
     "a ClassLabel": (hub_like(), NAMES),
@@ -132,9 +148,8 @@ def test_files_beside_the_data_are_passed_over_and_named(load, tmp_path, capsys)
     """README beside data/, a licence, an Apple file, a split that load_dataset does not know."""
     (tmp_path / "data").mkdir()
     frame().to_parquet(tmp_path / "data" / "train-00000-of-00001.parquet")
-    (tmp_path / "README.md").write_text("# Reviews\n")
-    (tmp_path / "data" / "._train.parquet").write_bytes(b"\x00\x05\x16\x07")
-    csv("TestSet.csv")(tmp_path), raw("LICENSE.txt", "free")(tmp_path)
+    raw("._train.parquet", b"\x00\x05\x16\x07")(tmp_path / "data")
+    beside(raw("README.md", "# Me"), raw("LICENSE.txt", "free"), csv("TestSet.csv"))(tmp_path)
     assert load(tmp_path)["counts"].to_numpy().sum() == 60
     shown = capsys.readouterr().out
     assert all(name in shown for name in ("TestSet.csv", "LICENSE.txt", "README.md"))
@@ -143,14 +158,18 @@ def test_files_beside_the_data_are_passed_over_and_named(load, tmp_path, capsys)
 PINK = folder(train=NAMES * 20, validation=NAMES * 20, test=["pink", *NAMES[1:]] * 20)
 BAD = {
     "no such file": (lambda path: path / "missing.csv", "no path"),
-    "a spreadsheet": (raw("data.xlsx", b"PK"), "xlsx|data"),
+    "a spreadsheet": (raw("data.xlsx", b"PK"), "supported"),
     "Windows-1252": (csv(encoding="cp1252", text=["né"] * 60), "utf-8"),
-    "stray quotation marks": (raw("data.tsv", quoted(*range(0, 60, 10))), "quotation mark|EOF"),
-    "a pair of stray ones": (raw("data.tsv", quoted(3, -7)), "stray quotation mark"),
-    "ragged rows": (raw("data.csv", 'text,label\na,1\nb,2,3,4\n"c'), "fields|EOF|expected"),
+    "stray quotation marks": (quoted(*range(0, 60, 10)), "stray quotation mark"),
+    "a lone one": (quoted(3), "EOF"),
+    "a pair from Windows": (quoted(3, -7, end="\r\n"), "row 3: a stray quotation mark"),
+    "in another column order": (quoted(3, -7, columns=("id", "label", "text")), "row 3: a stray"),
+    "with labels in between": (quoted(3, -7, columns=("text", "label", "id")), "row 3: a stray"),
+    "ragged rows": (raw("data.csv", "text,label\na,1\nb,2,3,4\n"), "fields"),
+    "bare commas": (raw("a.csv", "text,label\nso, " + ",red\nso, ".join(TEXTS)), "no validation"),
     "torn JSON": (raw("data.jsonl", '{"text": "a", "label": 1}\n{"text": "b", "la'), "JSON"),
-    "an empty file": (raw("data.csv", ""), "No columns|empty|data"),
-    "a header only": (raw("data.csv", "text,label\n"), "train"),
+    "an empty file": (raw("data.csv", ""), "No columns"),
+    "a header only": (raw("data.csv", "text,label\n"), "no data"),
     "no train split": (folder(test=NAMES * 20), "no train split"),
     "another column": (raw("a.csv", frame().rename(columns={"text": "t"}).to_csv()), r"\['.*'t'"),
     "an empty text": (hub_like(value=""), "test, row 5"),
@@ -166,6 +185,11 @@ BAD = {
     "a class called label": (csv(label=["label", "b"] * 30), "rename"),
     "one class only": (csv(label="red"), "only one"),
     "3 texts to a class": (csv(label=[*range(20)] * 3), "no validation split: n_splits"),
+    "an unlabelled test split": (
+        beside(csv("train.csv"), raw("test.csv", "\n".join(["text", *TEXTS]))),
+        "test, row 0: no label",
+    ),
+    "CSV beside TSV": (beside(csv("train.csv"), csv("train.tsv", sep="\t")), "train.tsv"),
     "two train files": (folder(train=NAMES * 20, train_small=NAMES * 20), "train_small.csv"),
     "two development sets": (folder(train=NAMES * 20, dev_a=NAMES * 20, dev_b=NAMES * 20), "dev_b"),
 }
@@ -181,15 +205,16 @@ def test_bad_data(load, tmp_path, case):
     assert repr(str(path)) in str(caught.value)
 
 
-def test_csv_beside_tsv_is_refused(load, tmp_path):
-    csv("train.csv")(tmp_path), csv("train.tsv", sep="\t")(tmp_path)
-    with pytest.raises(ValueError, match="dataset_name = .*"):
-        load(tmp_path)
-
-
 def test_unknown_configuration_is_named_with_those_there_are(load, tmp_path):
     with pytest.raises(ValueError, match="dataset_config = 'de'.*default"):
-        load(folder(train=NAMES * 20)(tmp_path), dataset_config="de")
+        load(csv()(tmp_path), dataset_config="de")
+
+
+def test_cache_that_cannot_be_written_is_named(load, tmp_path, monkeypatch):
+    path = parquet()(tmp_path)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", path / "no folder")
+    with pytest.raises(ValueError, match="^dataset_name = .*HF_HOME = .*Not a directory"):
+        load(path)
 
 
 def test_results_are_not_read_as_data(load, tmp_path, monkeypatch):
@@ -200,6 +225,7 @@ def test_results_are_not_read_as_data(load, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=r"dataset_name = '\.' contains output_dir"):
         load(".")
+    assert load("reviews.csv")["counts"].to_numpy().sum() == 60
     monkeypatch.setenv("HOME", str(tmp_path.parent))
     assert load(f"~/{tmp_path.name}/reviews.csv")["counts"].to_numpy().sum() == 60
 
@@ -271,8 +297,10 @@ def test_fewer_train_samples_keep_the_class_shares(load):
 
 
 def test_contradicting_and_leaking_texts_leave_train(load, tmp_path):
+    """Texts that differ in capitals only are the same to an uncased tokenizer."""
     texts = {name: [f"{name} {text}" for text in TEXTS] for name in ("validation", "test")}
-    texts |= {"train": ["twice", "twice", *TEXTS[2:59], texts["test"][0]]}
+    leak = texts["test"][0].upper()
+    texts |= {"train": ["twice", "Twice", *TEXTS[2:59], leak]}
     for name, column in texts.items():
         rows = pd.DataFrame({"text": column, "label": ["red", "green"] * 30})
         rows.to_csv(tmp_path / f"{name}.csv", index=False)
@@ -291,31 +319,25 @@ def test_texts_are_cut_but_never_padded(notebook, sample_cells):
     assert notebook.run("tokenise", **given)["texts"]["length"].max() == 8
 
 
-def planted(coin="dusk", others=200):
-    """Texts of four classes that a clear word each tells, and texts with a word of two classes."""
+def planted(tossed):
+    """Texts of four classes that a word tells, and some whose only word of note is of two."""
     generator = np.random.default_rng(0)
-    classes, fill = ["calm", "glad", "mad", "sad"], ["the", "by", "and", "on", "a", "so"]
-    rows = [(f"{label}ly {i}", label) for label in classes for i in range(others)]
-    rows += [(f"{coin} {i}", generator.choice(["calm", "glad"])) for i in range(60)]
-    return pd.DataFrame(
-        [(f"{' '.join(generator.choice(fill, 4))} {text}", label) for text, label in rows],
-        columns=["text", "label"],
-    )
-
-
-def found_coins(load, rows, path):
-    rows.to_csv(path / "a.csv", index=False)
-    return load(path / "a.csv")
+    labels = [*["calm", "glad", "mad", "sad"] * 200, *generator.choice(["calm", "glad"], tossed)]
+    words = [f"{label}ly" for label in labels[:800]] + ["dusk"] * tossed
+    fill = generator.choice(["the", "by", "and", "on", "a", "so"], (len(labels), 4))
+    texts = [f"{' '.join(fill[i])} {word} {i}" for i, word in enumerate(words)]
+    return csv(text=texts, label=labels)
 
 
 def test_planted_coin_word_is_found_alone(load, tmp_path):
     """Most texts without a clear word have it, so common words share its classes there."""
-    cells = found_coins(load, planted(), tmp_path)
+    cells = load(planted(60)(tmp_path))
     (row,) = cells["coin_table"].to_dict("records")
     assert row["word"] == "dusk" and {*row["classes"]} == {"calm", "glad"}
     assert sum(row["shares"]) == pytest.approx(1) and row["texts"] >= 15
     test = cells["splits"]["test"]["text"]
     assert cells["test_hangs"].tolist() == test.str.contains("dusk").tolist()
+    assert cells["hangs_on_coin"](["dusk", "dusk, madly", "the"]).tolist() == [True, False, False]
 
 
 def test_frequent_pair_of_classes_is_no_coin(load, tmp_path):
@@ -323,35 +345,33 @@ def test_frequent_pair_of_classes_is_no_coin(load, tmp_path):
     generator = np.random.default_rng(0)
     labels = generator.choice(["a", "b", "c", "d"], 900, p=[0.46, 0.44, 0.05, 0.05])
     texts = [f"word {'common' if i % 9 == 0 else 'plain'} {i}" for i in range(900)]
-    cells = found_coins(load, pd.DataFrame({"text": texts, "label": labels}), tmp_path)
+    cells = load(csv(text=texts, label=labels)(tmp_path))
     assert not len(cells["coin_table"]) and not cells["test_hangs"].any()
 
 
 def test_data_without_a_coin_word_says_so(load, tmp_path, capsys):
-    cells = found_coins(load, planted().iloc[:800], tmp_path)
+    cells = load(planted(0)(tmp_path))
     assert not len(cells["coin_table"]) and "No word's label" in capsys.readouterr().out
 
 
+def one_word_accuracy(notebook, cells):
+    """The share of test texts that the classifier of one word gets right."""
+    given = cells | {"train_labels": cells["splits"]["train"]["label"].to_numpy()}
+    predicted = notebook.run("one-word", **given)["one_word_probabilities"].argmax(axis=1)
+    return (predicted == cells["splits"]["test"]["label"]).mean()
+
+
 def test_baseline_reads_scripts_without_spaces(load, notebook, tmp_path):
-    """Chinese sentences whose class one word tells."""
-    words, fill = ["星歌", "木林", "禾田"], "人大山国主日野年中王江"  # letters of the vocabulary
-    generator = np.random.default_rng(0)
-    rows = []
-    for i in range(360):
-        part = "".join(generator.choice([*fill], 9))
-        rows.append((f"{part[:4]}{words[i % 3]}{part[4:]}", words[i % 3]))
-    cells = found_coins(load, pd.DataFrame(rows, columns=["text", "label"]), tmp_path)
-    cells["train_labels"] = cells["splits"]["train"]["label"].to_numpy()
-    probabilities = notebook.run("one-word", **cells)["one_word_probabilities"]
-    assert (probabilities.argmax(axis=1) == cells["splits"]["test"]["label"]).mean() == 1
+    """Chinese sentences whose class one letter tells."""
+    tell, fill = "星木禾", "人大山国主日野年中王江"  # letters of the vocabulary
+    parts = np.random.default_rng(0).choice([*fill], (360, 9))
+    texts = ["".join([*part[:4], tell[i % 3], *part[4:]]) for i, part in enumerate(parts)]
+    cells = load(csv(text=texts, label=[*tell] * 120)(tmp_path))
+    assert {*tell} <= {*cells["words"]} and one_word_accuracy(notebook, cells) == 1
 
 
 def test_coin_words_of_the_real_data(real_data, notebook):
     """The figures that the notebook and README build on."""
     assert len(real_data["coin_table"]) == 21 and real_data["test_hangs"].sum() == 223
     assert {"sweet", "weird"} <= {*real_data["coin_table"]["word"]}
-    train, test = real_data["splits"]["train"], real_data["splits"]["test"]
-    given = real_data | {"train_labels": train["label"].to_numpy()}
-    probabilities = notebook.run("one-word", **given)["one_word_probabilities"]
-    accuracy = (probabilities.argmax(axis=1) == test["label"]).mean()
-    assert accuracy == pytest.approx(0.9, abs=0.005)
+    assert one_word_accuracy(notebook, real_data) == pytest.approx(0.9, abs=0.005)
