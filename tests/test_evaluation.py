@@ -171,7 +171,6 @@ def test_intervals_cover_the_true_value(notebook, cells, size, capsys):
         table = fast["with_intervals"](fast["bootstrap"](labels, predicted))
         for name in covering:
             covering[name] += table.loc[name, "low"] <= true[name] <= table.loc[name, "high"]
-    open("/tmp/tr_scratch/cov.txt", "a").write(f"{size} {covering}\n")
     least, most = binom.ppf([0.001, 0.999], sets, 0.95)
     enough = {name: least <= number <= most for name, number in covering.items()}
     arrays = dict.fromkeys(["test_labels", "validation_labels"], labels)
