@@ -166,7 +166,7 @@ BAD = {
     "in another column order": (quoted(3, -7, columns=("id", "label", "text")), "row 3: a stray"),
     "with labels in between": (quoted(3, -7, columns=("text", "label", "id")), "row 3: a stray"),
     "ragged rows": (raw("data.csv", "text,label\na,1\nb,2,3,4\n"), "fields"),
-    "bare commas": (raw("a.csv", "text,label\nso, " + ",red\nso, ".join(TEXTS)), "no validation"),
+    "bare commas": (raw("a.csv", "text,label\nso, " + ",red\nso, ".join(TEXTS)), "no validation|no label"),
     "torn JSON": (raw("data.jsonl", '{"text": "a", "label": 1}\n{"text": "b", "la'), "JSON"),
     "an empty file": (raw("data.csv", ""), "No columns"),
     "a header only": (raw("data.csv", "text,label\n"), "no data"),
