@@ -215,7 +215,7 @@ def test_foreign_results_are_left_alone(before_training, tmp_path):
 @pytest.mark.slow
 def test_thirty_epochs_do_not_grow(tmp_path):
     """Memory does not creep, checkpoints do not pile up."""
-    parameters = {"num_epochs": 30, "max_train_samples": 64}
+    parameters = {"num_epochs": 30, "max_train_samples": 60}
     command = papermill_command(tmp_path, **parameters)
     environment = clean_environment(tmp_path, {**NO_HUB, "WANDB_MODE": "disabled"})
     started = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)

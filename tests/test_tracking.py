@@ -210,8 +210,9 @@ def test_killed_and_resumed_online(tmp_path):
     """Killed with its W&B process after the second checkpoint, given again: one finished run."""
     command = " ".join(shlex.quote(str(part)) for part in papermill_command(tmp_path))
     script = f"""
-    {command} & while ! ls {tmp_path}/out/sample/checkpoints/*/checkpoint-28; do sleep 0.1; done
-    pkill -9 -P $!; pkill -9 wandb-core; kill -9 $!; wait; {command}
+    {command} & moment="{tmp_path}/out/sample/checkpoints/*/checkpoint-28"
+    while kill -0 $! && ! ls $moment; do sleep 0.1; done
+    kernel=$(pgrep -P $!); pkill -9 -P $kernel; kill -9 $kernel $!; wait; {command}
     """
     environment = {**NO_HUB, "WANDB_RECORD": str(tmp_path / "received.json")}
     command = [sys.executable, WANDB_SERVER, "--", "bash", "-c", script]
