@@ -129,7 +129,7 @@ def test_interrupted_and_run_again_in_one_kernel(sample_run, tmp_path, monkeypat
 def before_training(notebook, minilm_folder):
     """Run the cells between the arguments and W&B, and more, with changes."""
     given = {"dataset_name": str(ROOT / "tests" / "sample"), "model_name": str(minilm_folder)}
-    cells = notebook.up_to("trainer-class", "logits", **given)
+    cells = notebook.up_to("schedule", "logits", **given)
 
     def run(folder, *more, **changes):
         changed = {**cells, "output_dir": str(folder), **changes}

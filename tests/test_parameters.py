@@ -28,7 +28,7 @@ def test_wrong_value(notebook, name):
 
 HINTS = {
     "run_name": (2024, "-r"),
-    "log_model": ("false", "False"),
+    "offline_fallback": ("false", "False"),
     "learning_rate": ("5e-5", "5.0e-5"),
 }
 

@@ -34,7 +34,7 @@ WARM_UP = 2  # steps left out at the start of each measurement
 
 def cells_up_to_the_trainer():
     """Run the notebook's own cells up to its trainer."""
-    cells = Notebook().up_to("trainer-class", offline_fallback=False)
+    cells = Notebook().up_to("schedule", offline_fallback=False)
     unrecorded = {"checkpoint_folder": tempfile.mkdtemp(), "LogToRun": transformers.TrainerCallback}
     return Notebook().run("trainer", **cells, **unrecorded)
 

@@ -111,7 +111,7 @@ def run(name, seed):
     cells = notebook.up_to("subset", **{**given, **BASE, **changes})
     if copies:
         cells["splits"]["train"] = with_copies(cells, copies, seed)
-    cells = notebook.run(*notebook.between("classes-left", "trainer-class"), **cells)
+    cells = notebook.run(*notebook.between("classes-left", "schedule"), **cells)
     if dropout is not None:
         for module in cells["model"].modules():
             if isinstance(module, torch.nn.Dropout):
