@@ -124,9 +124,9 @@ def test_merged_adapters_answer_as_trained(notebook, run, pretrained, noisy_text
     folder = pretrained("gpt_neox", {**GPT_NEOX, "initializer_range": 0.2})
     given = {"dataset_name": noisy_texts, "load_in_4bit": load_in_4bit, "num_epochs": 2}
     cells = run(folder, "fit", **ADAPTERS, **given)
-    trained = notebook.run("predict", **cells)["predict_probabilities"](cells["tokenised"]["train"])
-    cells = notebook.run("restore", "predict", **cells)
-    merged = cells["predict_probabilities"](cells["tokenised"]["train"])
+    cells["tokenised"]["test"] = cells["tokenised"]["train"]
+    trained = notebook.run("predict", **cells)["test_probabilities"]
+    merged = notebook.run("restore", "predict", **cells)["test_probabilities"]
     assert np.abs(merged - trained).max() < 0.02
     assert np.mean(merged.argmax(axis=1) == trained.argmax(axis=1)) >= 0.98
     assert np.ptp(trained[:, 0]) > 0.3, "it has learnt something"

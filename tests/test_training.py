@@ -150,7 +150,7 @@ def test_predictions_come_in_the_order_of_the_rows(notebook, trainer):
     by_one = [trainer.data_collator([{"input_ids": ids}]) for ids in rows["input_ids"]]
     with torch.no_grad():
         alone = [trainer.model.eval()(**one).logits.softmax(dim=1) for one in by_one]
-    found = notebook.run("predict", **given)["predict_probabilities"](rows)
+    found = notebook.run("predict", **given, tokenised={"test": rows})["test_probabilities"]
     np.testing.assert_allclose(found, torch.cat(alone), atol=1e-6)
 
 
