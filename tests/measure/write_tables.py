@@ -12,7 +12,8 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
-import pandas as pd
+import scipy.stats
+import seeds
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from helpers import ROOT
@@ -157,7 +158,7 @@ def over_seeds(split, names):
     return table([split, "seeds", *(name.replace("_", " ") for name in names)], rows)
 
 
-def seeds():
+def of_seeds():
     return over_seeds("test", ("accuracy", "macro_f1", "weighted_roc_auc"))
 
 
@@ -190,17 +191,35 @@ def selective():
 
 
 def recipes():
-    """Validation metrics of each recipe and its difference to the default, seed by seed."""
-    names, rows = ("accuracy", "macro_f1", "log_loss"), []
-    validation = read("recipes.json")["validation"]
-    runs = {name: pd.DataFrame(seeds).T for name, seeds in validation.items()}
-    for name, metrics in runs.items():
-        less = 100 * (metrics - runs["default"])
-        shown = [plus_minus(metrics[m]) for m in names]
-        shown += [plus_minus(less[m], "+z.1f") if name != "default" else "" for m in names[:2]]
-        rows.append([name, len(metrics), *shown])
-    head = ["validation", "seeds", "accuracy", "macro F1", "log loss"]
-    return table([*head, "accuracy − default", "macro F1 − default"], rows)
+    """Validation scores of each recipe, with and without texts that hang on a coin toss."""
+    rows, runs = [], read("recipes.json")["validation"]
+    for name, found in runs.items():
+        others = [run["without_coin_word"] for run in found.values()]
+        columns = [[run["accuracy"] for run in found.values()]]
+        columns += [[run[metric] for run in others] for metric in ("accuracy", "log_loss")]
+        default = [runs["default"][seed]["without_coin_word"] for seed in found]
+        less = less_default(others, default) if name != "default" else ["", ""]
+        rows.append([name, len(found), *map(plus_minus, columns), *less])
+    head = ["validation", "seeds", "accuracy, all texts", "accuracy, others", "log loss, others"]
+    return table([*head, "accuracy − default, points", "log loss − default"], rows)
+
+
+def less_default(runs, default):
+    """Return the differences in accuracy and log loss of runs paired by seed, with intervals.
+
+    That of accuracy is a bootstrap over seeds and texts, that of log loss Student's over seeds.
+    """
+    right = [np.ones((len(runs), runs[0]["texts"], 1), bool) for _ in range(2)]
+    for pair in zip(*right, runs, default, strict=True):
+        for row, run in zip(pair[:2], pair[2:], strict=True):
+            row[run["wrong"]] = False
+    labels = np.ones(runs[0]["texts"])
+    points = seeds.with_intervals(labels, *right, lambda _, hits: {"points": 100 * hits.mean()})
+    points = points["points"]
+    less = np.subtract(*([run["log_loss"] for run in each] for each in (runs, default)))
+    bounds = scipy.stats.t.interval(0.95, len(less) - 1, less.mean(), scipy.stats.sem(less))
+    shown = bracketed(points["mean"], points["interval"], "+z.2f")
+    return [shown, bracketed(less.mean(), bounds, "+z.3f")]
 
 
 def speed():
