@@ -59,6 +59,7 @@ def check_same_results(results, sample_run):
     assert not list(results.glob("checkpoints/*"))
 
 
+@pytest.mark.slow
 def test_killed_twice_ends_with_the_same_predictions(sample_run, tmp_path):
     """Once after the second checkpoint, once between the saved model and the metrics."""
     results = tmp_path / "out" / "sample"
@@ -67,7 +68,8 @@ def test_killed_twice_ends_with_the_same_predictions(sample_run, tmp_path):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("of a former run")
     command = papermill_command(tmp_path)
-    kill_when(lambda: list(results.glob("checkpoints/*/checkpoint-28")), command, tmp_path)
+    whole = "checkpoints/*/checkpoint-28/trainer_state.json"
+    kill_when(lambda: list(results.glob(whole)), command, tmp_path)
     assert all(file.read_text() == "of a former run" for file in former)
     kill_when((results / "model" / "tokenizer.json").exists, command, tmp_path)
     assert not (results / "metrics.json").exists(), "no metrics of another model beside this one"
