@@ -99,9 +99,33 @@ def link(path):
     return path / "data.csv"
 
 
-def bare_commas(path):
-    rows = [f"well, {text},{label}" for text, label in zip(TEXTS, NAMES * 20, strict=True)]
-    return raw("a.csv", "\n".join(["text,label", *rows]))(path)
+def bare_commas(*columns):
+    rows = frame(text=[f"well, {text}" for text in TEXTS])[[*(columns or ("text", "label"))]]
+    return raw("a.csv", "\n".join(",".join(row) for row in [rows.columns, *rows.to_numpy()]))
+
+
+def other_column_quoted(path):
+    """A title that begins with a lone quotation mark, twice: pandas would skip the rows between."""
+    rows = frame(title="a title").assign(text=TEXTS)[["title", "text", "label"]]
+    rows.loc[[10, 40], "title"] = '"a title'
+    return raw("a.tsv", "\n".join("\t".join(row) for row in [rows, *rows.to_numpy()]))(path)
+
+
+def other_numbers(path):
+    """Files that were each encoded by themselves: the second lacks a class."""
+    for split, names in {"train": NAMES, "test": NAMES[1:]}.items():
+        kinds = {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names)}
+        rows = {"text": TEXTS[: 20 * len(names)], "label": [*range(len(names))] * 20}
+        table = datasets.Dataset.from_dict(rows, features=datasets.Features(kinds))
+        table.to_parquet(path / f"{split}.parquet")
+    return path
+
+
+def in_a_subfolder(path):
+    """An older version of the data below the newer one."""
+    (path / "old").mkdir()
+    beside(csv("train.csv"), csv("test.csv"))(path)
+    return beside(csv("test.csv"))(path / "old").parent
 
 
 def beside(*writers):
@@ -131,6 +155,14 @@ GOOD = {  # and the classes that are found
     "compressed": (raw("a.csv.gz", gzip.compress(frame().to_csv().encode())), sorted(NAMES)),
     "a link": (link, sorted(NAMES)),
     "brackets": (csv("reviews [1] (2).csv"), sorted(NAMES)),
+    "a delimiter at the end of each row": (
+        raw("a.csv", frame().to_csv(index=False, lineterminator=",\n")),
+        sorted(NAMES),
+    ),
+    "amounts behind a line break": (
+        csv(text=[f"{text}\n5,000 dollars" for text in TEXTS], label=[1, 3, 5] * 20),
+        ["1", "3", "5"],
+    ),
     "line breaks": (csv(text=[f"in {i}, red\nblue, two; three" for i in range(60)]), sorted(NAMES)),
     "a long field": (csv(text=["a long story " * 12000, *TEXTS[1:]]), sorted(NAMES)),
     "commas in labels": (csv(label=["up, up", "down", "so|so"] * 20), ["down", "so|so", "up, up"]),
@@ -166,12 +198,14 @@ BAD = {
     "a spreadsheet": (raw("data.xlsx", b"PK"), "supported"),
     "Windows-1252": (csv(encoding="cp1252", text=["né"] * 60), "utf-8"),
     "stray quotation marks": (quoted(*range(0, 60, 10)), "stray quotation mark"),
-    "a lone one": (quoted(3), "EOF"),
+    "a lone one": (quoted(3), "up to line 61: a stray quotation mark"),
     "a pair from Windows": (quoted(3, -7, end="\r\n"), "row 3: a stray quotation mark"),
     "in the row behind": (quoted(3, -4, columns=("id", "text", "label")), "row 3: a stray"),
     "with labels in between": (quoted(3, -7, columns=("text", "label", "id")), "row 3: a stray"),
-    "ragged rows": (raw("data.csv", "text,label\na,1\nb,2,3,4\n"), "fields"),
-    "bare commas": (bare_commas, "no validation split"),
+    "ragged rows": (raw("data.csv", "text,label\na,1\nb,2,3,4\n"), "line 3: more fields"),
+    "bare commas": (bare_commas(), "line 2: more fields"),
+    "a bare comma in the label's place": (bare_commas("label", "text"), "line 2: more fields"),
+    "a quotation mark in another column": (other_column_quoted, "stray quotation mark"),
     "torn JSON": (raw("data.jsonl", '{"text": "a", "label": 1}\n{"text": "b", "la'), "JSON"),
     "an empty file": (raw("data.csv", ""), "No columns"),
     "a header only": (raw("data.csv", "text,label\n"), "no data"),
@@ -195,6 +229,8 @@ BAD = {
         "test, row 0: no label",
     ),
     "CSV beside TSV": (beside(csv("train.csv"), csv("train.tsv", sep="\t")), "train.tsv"),
+    "classes numbered by file": (other_numbers, "number the classes differently"),
+    "an older version in a subfolder": (in_a_subfolder, "old/test.csv"),
     "two train files": (folder(train=NAMES * 20, train_small=NAMES * 20), "train_small.csv"),
     "two development sets": (folder(train=NAMES * 20, dev_a=NAMES * 20, dev_b=NAMES * 20), "dev_b"),
 }
@@ -301,17 +337,26 @@ def test_fewer_train_samples_keep_the_class_shares(load):
         load(SAMPLE, max_train_samples=5)
 
 
-def test_contradicting_and_leaking_texts_leave_train(load, tmp_path):
+def test_folder_below_snapshots_is_no_revision(load, tmp_path):
+    """The Hub's cache keeps its revisions in folders of this name."""
+    data = tmp_path / "snapshots" / "2024"
+    data.mkdir(parents=True)
+    sources = load(folder(train=NAMES * 20, test=NAMES * 20)(data))["sources"]
+    assert sources["dataset_name"] == "2024" and sources["dataset_revision"] is None
+
+
+def test_contradicting_and_leaking_texts_leave_train(load, tmp_path, capsys):
     """Texts that differ in capitals only are the same to an uncased tokenizer."""
     texts = {name: [f"{name} {text}" for text in TEXTS] for name in ("validation", "test")}
     leak = texts["test"][0].upper()
-    texts |= {"train": ["twice", "Twice", *TEXTS[2:59], leak]}
+    texts |= {"train": ["twice", "Twice", *TEXTS[2:58], leak, leak]}
     for name, column in texts.items():
-        rows = pd.DataFrame({"text": column, "label": ["red", "green"] * 30})
+        rows = pd.DataFrame({"text": column, "label": NAMES * 20})
         rows.to_csv(tmp_path / f"{name}.csv", index=False)
     splits = load(tmp_path)["splits"]
-    assert sorted(splits["train"]["text"]) == sorted(TEXTS[2:59])
+    assert sorted(splits["train"]["text"]) == sorted(TEXTS[2:58])
     assert len(splits["test"]) == 60, "stays whole"
+    assert "test: 1 texts also in train, 1 with another label" in capsys.readouterr().out
 
 
 def test_texts_are_cut_but_never_padded(notebook, sample_cells):

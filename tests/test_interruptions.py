@@ -212,6 +212,8 @@ def test_foreign_results_are_left_alone(before_training, tmp_path):
     before_training(tmp_path / "own")["lock"].release()
     (tmp_path / "own" / "predictions.csv").write_text("of a run")
     before_training(tmp_path / "own")
+    with pytest.raises(ValueError, match="output_dir = .* its own data"):
+        before_training(tmp_path / "own", data_path=tmp_path / "own" / "predictions.csv")
 
 
 @pytest.mark.slow
