@@ -3,11 +3,12 @@
     python tests/measure/benchmark.py
 
 It prints what it found and writes it to figures/benchmark-speed.json. On a machine that does
-nothing else, three rounds take about 15 minutes.
+nothing else, three rounds take about 15 minutes. On a GPU it takes five times as many steps.
 """
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -23,7 +24,7 @@ import transformers
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from helpers import ROOT, Notebook
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 QUIET = {"eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
 QUIET |= {"report_to": [], "disable_tqdm": True, "num_train_epochs": 1}
 PADDED = "every text padded to 128 tokens, batch 16"  # the project that this one grew from
@@ -32,11 +33,17 @@ RECIPES = (PADDED, PLAIN, "notebook", "notebook in fp32")
 WARM_UP = 2  # steps left out at the start of each measurement
 
 
-def cells_up_to_the_trainer():
+def cells_up_to_the_trainer(parameters):
     """Run the notebook's own cells up to its trainer."""
-    cells = Notebook().up_to("schedule", offline_fallback=False)
+    cells = Notebook().up_to("schedule", **{"offline_fallback": False, **parameters})
     unrecorded = {"checkpoint_folder": tempfile.mkdtemp(), "LogToRun": transformers.TrainerCallback}
     return Notebook().run("trainer", **cells, **unrecorded)
+
+
+def wait_for_gpu():
+    """Let the GPU end what it has been given, before the time is read."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 class Clock(transformers.TrainerCallback):
@@ -46,6 +53,7 @@ class Clock(transformers.TrainerCallback):
         self.ends = []
 
     def on_step_end(self, *_, **__):
+        wait_for_gpu()
         self.ends.append(time.perf_counter())
 
 
@@ -54,6 +62,7 @@ def spread_out(trainer, steps):
 
     The first batches of a sampler that groups by length are not like the rest.
     """
+    steps *= 5 if torch.cuda.is_available() else 1  # else it would be over within a second
     size, rows = trainer.args.per_device_train_batch_size, trainer.train_dataset
     order = list(trainer._get_train_sampler(rows))
     batches = [order[i : i + size] for i in range(0, len(order) - size + 1, size)]
@@ -65,7 +74,8 @@ def spread_out(trainer, steps):
 
 def measure(trainer):
     """Train one epoch; return samples/s, real tokens/s and the batches."""
-    assert trainer.accelerator.mixed_precision == ("bf16" if trainer.args.bf16 else "no")
+    asked = [precision for precision in ("bf16", "fp16") if getattr(trainer.args, precision)]
+    assert [trainer.accelerator.mixed_precision] == (asked or ["no"])
     batches, clock, collate = [], Clock(), trainer.data_collator
 
     def keep(features):
@@ -108,7 +118,8 @@ def recipes(cells):
 
 def in_fp32(cells):
     """The notebook's cells with its trainer made anew in float32, as on hardware without bf16."""
-    return Notebook().run("trainer", **{**cells, "recipe": {**cells["recipe"], "bf16": False}})
+    recipe = {**cells["recipe"], "bf16": False, "fp16": False}
+    return Notebook().run("trainer", **{**cells, "recipe": recipe})
 
 
 def own_trainer(cells, rows):
@@ -120,24 +131,25 @@ def own_trainer(cells, rows):
     return trainer
 
 
-def ceiling(tokens, device, dtype, repeats=10):
+def ceiling(tokens, device, dtype):
     """FLOP/s of the matrix products of one encoder layer, for a batch of so many tokens."""
     shapes = [(768, 768)] * 4 + [(768, 3072), (3072, 768)]
     pairs = [(torch.randn(tokens, a), torch.randn(a, b)) for a, b in shapes]
+    repeats = 1000 if device.type == "cuda" else 10
     pairs = [(x.to(device, dtype), w.to(device, dtype)) for x, w in pairs]
     for repeat in range(repeats + WARM_UP):
         if repeat == WARM_UP:
+            wait_for_gpu()
             start = time.perf_counter()
         for x, w in pairs:
             x @ w
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+    wait_for_gpu()
     return repeats * sum(2 * tokens * a * b for a, b in shapes) / (time.perf_counter() - start)
 
 
-def speed_of(recipe):
+def speed_of(recipe, parameters):
     """Measure one recipe; with the notebook's own, all else that is compared with it."""
-    cells = cells_up_to_the_trainer()
+    cells = cells_up_to_the_trainer(parameters)
     model, device = cells["model"], cells["trainer"].args.device
     embeddings = sum(p.numel() for n, p in model.named_parameters() if "embeddings" in n)
     flop_per_token = 6 * (model.num_parameters() - embeddings)  # forward and backward
@@ -146,12 +158,12 @@ def speed_of(recipe):
     measured = {f"{recipe} {rate}": value for rate, value in rates.items()}
     if recipe == "notebook":
         tokens = round(np.mean([batch["attention_mask"].sum().item() for batch in batches]))
-        for dtype in DTYPES.values():
+        for dtype in map(DTYPES.get, dict.fromkeys(["fp32", "bf16", cells["precision"]])):
             measured[f"ceiling {dtype} flop_per_second"] = ceiling(tokens, device, dtype)
     return {"precision": cells["precision"], "measured": measured}
 
 
-def speed(rounds):
+def speed(rounds, parameters):
     """Measure the recipes in turn, each in a fresh process, several rounds.
 
     The first two train in fp32; notebook: its own trainer and arguments.
@@ -161,6 +173,7 @@ def speed(rounds):
         measured = {}
         for recipe in RECIPES:
             command = [sys.executable, __file__, "--recipe", recipe]
+            command += ["--parameters", json.dumps(parameters)]
             output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
             part = json.loads(output.splitlines()[-1])
             measured |= part["measured"]
@@ -183,15 +196,20 @@ def ratios(measured, precision):
 
 def circumstances():
     """Machine, commit, and the machine's ceiling in the notebook's precision."""
-    precision = Notebook().run("imports", "parameters", "precision", device=None)["precision"]
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    cells = Notebook().run("imports", "parameters", "precision", device=device)
     return {
         "machine": torch.cuda.get_device_name() if device.type == "cuda" else cpu(),
-        "commit": commit.stdout.strip(),
-        "precision": precision,
-        "ceiling_flop_per_second": ceiling(1024, device, DTYPES[precision]),
+        "commit": os.environ.get("COMMIT") or commit(),  # a copy may be without git
+        "precision": cells["precision"],
+        "ceiling_flop_per_second": ceiling(1024, device, DTYPES[cells["precision"]]),
     }
+
+
+def commit():
+    """The commit that is checked out."""
+    command = ["git", "rev-parse", "HEAD"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
 
 def cpu():
@@ -216,12 +234,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--recipe", choices=RECIPES, help="measure this one in this process")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--parameters", type=json.loads, default={}, help="the notebook's, as JSON")
     options = parser.parse_args()
     transformers.logging.set_verbosity_error()
     datasets.disable_progress_bars()
     if options.recipe:
-        return print(json.dumps(speed_of(options.recipe)))
-    found = circumstances() | speed(options.rounds)
+        return print(json.dumps(speed_of(options.recipe, options.parameters)))
+    found = circumstances() | speed(options.rounds, options.parameters)
     for name, value in found["measured"].items():
         low, high = value["range"]
         print(f"{name}: {value['median']:,.4g} ({low:,.4g} to {high:,.4g})")
