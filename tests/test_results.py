@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import write_tables
 from executed_copy import REASON, executed_copy
-from helpers import MINILM, NOTEBOOK, ROOT, execute, outputs, wandb_inspect, wandb_summary
+from helpers import NOTEBOOK, ROOT, execute, outputs, wandb_inspect, wandb_summary
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +30,9 @@ def test_tables_are_those_of_the_json_files(path):
 
 
 def test_reference_run_is_a_full_one(record, setup):
-    """all-MiniLM-L6-v2 at its own batch and learning rate, no texts in W&B, else defaults."""
-    own = {**MINILM, "train_batch_size": 64, "learning_rate": 2e-4, "log_texts": 0}
+    """All defaults at DistilBERT's size, but for its weights, and no texts in W&B."""
+    own = {"model_name": write_tables.STAND_IN, "log_texts": 0}
     assert record["parameters"] == setup["parameters"] | own
-    assert record["inputs"]["model_revision"] == MINILM["model_revision"]
     assert record["rows"] == {"train": 15924, "validation": 2000, "test": 2000}
     assert not record["resumed"]
 
@@ -104,6 +103,19 @@ def test_default_has_the_lowest_log_loss_on_validation():
     }
     assert min(mean, key=mean.get) == "all-MiniLM-L6-v2" and len(mean) == 3
     assert {len(runs) for runs in groups.values()} == {5}
+
+
+def test_two_epochs_are_not_equal():
+    """As figures/README.md says, on validation texts without a coin-toss word."""
+    runs = write_tables.read("recipes.json")["validation"]
+    default, shorter = ([*runs[name].values()] for name in ("default", "2 epochs"))
+    others = [[run["without_coin_word"] for run in each] for each in (shorter, default)]
+    points, _ = write_tables.less_default(*others)
+    assert float(re.search(r"\[(\S+),", points)[1]) < -0.2
+    assert all(run["log_loss"] > pair["log_loss"] for run, pair in zip(*others, strict=True))
+    for each, without in ((default, others[1]), (shorter, others[0])):
+        spread = [np.std([run["accuracy"] for run in some]) for some in (each, without)]
+        assert spread[1] < 0.55 * spread[0]
 
 
 def test_a_run_changes_no_tracked_file():
