@@ -69,7 +69,12 @@ def test_killed_twice_ends_with_the_same_predictions(sample_run, tmp_path):
         file.write_text("of a former run")
     command = papermill_command(tmp_path)
     whole = "checkpoints/*/checkpoint-28/trainer_state.json"
-    kill_when(lambda: list(results.glob(whole)), command, tmp_path)
+
+    def flushed():
+        """Two seconds later W&B's log has what was measured before."""
+        return any(time.time() > file.stat().st_mtime + 2 for file in results.glob(whole))
+
+    kill_when(flushed, command, tmp_path)
     assert all(file.read_text() == "of a former run" for file in former)
     kill_when((results / "model" / "tokenizer.json").exists, command, tmp_path)
     assert not (results / "metrics.json").exists(), "no metrics of another model beside this one"
