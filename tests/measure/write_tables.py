@@ -208,17 +208,19 @@ def less_default(runs, default):
 
     That of accuracy is a bootstrap over seeds and texts, that of log loss Student's over seeds.
     """
-    right = [np.ones((len(runs), runs[0]["texts"], 1), bool) for _ in range(2)]
-    for pair in zip(*right, runs, default, strict=True):
-        for row, run in zip(pair[:2], pair[2:], strict=True):
-            row[run["wrong"]] = False
-    labels = np.ones(runs[0]["texts"])
-    points = seeds.with_intervals(labels, *right, lambda _, hits: {"points": 100 * hits.mean()})
-    points = points["points"]
+    labels, right = np.ones(runs[0]["texts"]), [right_texts(each) for each in (runs, default)]
+    found = seeds.with_intervals(labels, *right, lambda _, hits: {"points": 100 * hits.mean()})
+    points = found["points"]
     less = np.subtract(*([run["log_loss"] for run in each] for each in (runs, default)))
     bounds = scipy.stats.t.interval(0.95, len(less) - 1, less.mean(), scipy.stats.sem(less))
     shown = bracketed(points["mean"], points["interval"], "+z.2f")
     return [shown, bracketed(less.mean(), bounds, "+z.3f")]
+
+
+def right_texts(runs):
+    """Return which texts each run gets right, shape (runs, texts, 1)."""
+    texts = np.arange(runs[0]["texts"])
+    return np.array([~np.isin(texts, run["wrong"]) for run in runs])[..., None]
 
 
 def speed():
